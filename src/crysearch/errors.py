@@ -1,0 +1,47 @@
+"""The errors crysearch raises on purpose.
+
+Every message names the field, the value and the way out, so that the command line can print it
+as it is. Anything else that is raised is a defect.
+"""
+
+from __future__ import annotations
+
+
+class CrysearchError(Exception):
+    """Base of every error that crysearch raises on purpose."""
+
+
+class SpecError(CrysearchError):
+    """A search specification is invalid."""
+
+
+class SettingsError(CrysearchError):
+    """A setting (database, keys, folders) is missing or unusable."""
+
+
+class ReferencesError(CrysearchError):
+    """Known structures could not be read, downloaded or used."""
+
+
+class FingerprintError(CrysearchError):
+    """A structure or setting cannot be turned into a radial distribution function."""
+
+
+class SamplingError(CrysearchError):
+    """A request for random crystals is invalid or cannot be met."""
+
+
+class TrainingError(CrysearchError):
+    """A generative model could not be trained, stored or loaded."""
+
+
+class RelaxationError(CrysearchError):
+    """A relaxation engine is unknown, missing or misused."""
+
+
+class AnalysisError(CrysearchError):
+    """An analysis was asked for something that it cannot answer."""
+
+
+class RecordsError(CrysearchError):
+    """The record store cannot be opened, read or written."""

@@ -1,0 +1,17 @@
+"""Fingerprints of crystals: radial distribution functions and the distance between them."""
+
+from __future__ import annotations
+
+from crysearch.fingerprints.distances import (
+    NearestFingerprint,
+    pearson_distance,
+    pearson_distance_matrix,
+)
+from crysearch.fingerprints.rdf import RadialDistributionFunction
+
+__all__ = [
+    "NearestFingerprint",
+    "RadialDistributionFunction",
+    "pearson_distance",
+    "pearson_distance_matrix",
+]

@@ -1,0 +1,84 @@
+"""Pearson's distance between fingerprints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crysearch.errors import FingerprintError
+
+
+def _standardised(fingerprints: np.ndarray) -> np.ndarray:
+    """Rows shifted to zero mean and scaled to unit norm, so that a dot product is r_P."""
+    fingerprints = np.atleast_2d(np.asarray(fingerprints, dtype=np.float64))
+    centred = fingerprints - fingerprints.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    scale = np.abs(fingerprints).max(axis=1, keepdims=True, initial=0.0)
+    bad = ~(norms[:, 0] > 1e-12 * scale[:, 0]) | ~np.isfinite(norms[:, 0])
+    if bad.any():
+        raise FingerprintError(
+            f"fingerprint {int(np.argmax(bad))} is constant or not finite: Pearson's "
+            "correlation is undefined for it (is the cut-off shorter than every distance?)"
+        )
+    return centred / norms
+
+
+def pearson_distance_matrix(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+    """Pearson's distance 1 − r_P between every row of one array and every row of another.
+
+    Parameters
+    ----------
+    first
+        Fingerprints, shape (n, m).
+    second
+        Fingerprints on the same grid, shape (k, m); ``first`` itself by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n, k), between 0 and 2.
+
+    Raises
+    ------
+    FingerprintError
+        If the grids differ, or a fingerprint is constant or not finite.
+    """
+    x = _standardised(first)
+    y = x if second is None else _standardised(second)
+    if x.shape[1] != y.shape[1]:
+        raise FingerprintError(
+            f"fingerprints of {x.shape[1]} and {y.shape[1]} points: compare only RDFs made "
+            "with the same settings"
+        )
+    return np.clip(1.0 - x @ y.T, 0.0, 2.0)
+
+
+def pearson_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's distance 1 − r_P between two fingerprints on the same grid, in [0, 2]."""
+    return float(pearson_distance_matrix(first, second)[0, 0])
+
+
+@dataclass(frozen=True)
+class NearestFingerprint:
+    """Nearest of a fixed set of fingerprints by Pearson's distance, for many queries.
+
+    Parameters
+    ----------
+    fingerprints
+        Shape (k, m), at least one row.
+    """
+
+    fingerprints: np.ndarray
+    _standardised: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if np.asarray(self.fingerprints).ndim != 2 or len(self.fingerprints) == 0:
+            raise FingerprintError("no fingerprints to compare with: give at least one row")
+        object.__setattr__(self, "_standardised", _standardised(self.fingerprints))
+
+    def query(self, fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Index of, and distance to, the nearest: arrays of shape (n,); ties go to the first."""
+        distances = np.clip(1.0 - _standardised(fingerprints) @ self._standardised.T, 0.0, 2.0)
+        nearest = distances.argmin(axis=1)
+        return nearest, distances[np.arange(len(nearest)), nearest]
