@@ -1,0 +1,119 @@
+"""Screening of random crystals by the distance of their fingerprints to known ones.
+
+Selection of Lee and Chang ("Crystal structure prediction in a continuous representative space"):
+group I, crystals near a known structure; group II, near a replica; group III, the control, random
+crystals that are not screened at all. A crystal near both belongs to I and II.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from crysearch.errors import FingerprintError
+from crysearch.fingerprints import NearestFingerprint
+
+#: What a crystal can be near to, in the order of ``ScreeningResult.near`` codes.
+NEAR = ("neither", "database", "replicas", "both")
+
+
+@dataclass(frozen=True)
+class ScreeningResult:
+    """Nearest known structure and nearest replica of each crystal of a batch.
+
+    Attributes
+    ----------
+    nearest_reference, nearest_replica
+        Indices, shape (n,); −1 where there are no replicas.
+    distance_to_reference, distance_to_replica
+        Pearson's distances, shape (n,); infinite where there are no replicas.
+    near
+        Index into :data:`NEAR`, shape (n,): bit 0, within the threshold of a reference; bit 1,
+        of a replica.
+    """
+
+    nearest_reference: np.ndarray
+    distance_to_reference: np.ndarray
+    nearest_replica: np.ndarray
+    distance_to_replica: np.ndarray
+    near: np.ndarray
+
+    def counts(self) -> dict[str, int]:
+        """Crystals near to neither, the database only, replicas only, and both."""
+        totals = np.bincount(self.near, minlength=len(NEAR))
+        return {name: int(total) for name, total in zip(NEAR, totals, strict=True)}
+
+
+class Screen:
+    """Compares fingerprints with those of the references and of the replicas.
+
+    Parameters
+    ----------
+    references
+        Fingerprints of the known structures, shape (k, m).
+    replicas
+        Fingerprints of the replicas, shape (l, m); may be empty.
+    threshold
+        Largest Pearson's distance that counts as near, in (0, 2].
+    """
+
+    def __init__(self, references: np.ndarray, replicas: np.ndarray, threshold: float) -> None:
+        if not 0 < threshold <= 2:
+            raise FingerprintError(f"threshold = {threshold}: give a Pearson's distance in (0, 2]")
+        self.threshold = threshold
+        self._references = NearestFingerprint(references)
+        self._replicas = NearestFingerprint(replicas) if len(replicas) else None
+
+    def classify(self, fingerprints: np.ndarray) -> ScreeningResult:
+        """Find the nearest reference and replica of each fingerprint, shape (n, m)."""
+        reference, to_reference = self._references.query(fingerprints)
+        if self._replicas is None:
+            replica = np.full(len(fingerprints), -1)
+            to_replica = np.full(len(fingerprints), np.inf)
+        else:
+            replica, to_replica = self._replicas.query(fingerprints)
+        near = (to_reference <= self.threshold) + 2 * (to_replica <= self.threshold)
+        return ScreeningResult(reference, to_reference, replica, to_replica, near)
+
+
+class QuotaFilling:
+    """Fills the quotas of the groups from a stream of batches, in the order of the stream.
+
+    Parameters
+    ----------
+    quotas
+        Crystals wanted per group: ``{"I": …, "II": …, "III": …}``.
+    """
+
+    def __init__(self, quotas: Mapping[str, int]) -> None:
+        unknown = set(quotas) - {"I", "II", "III"}
+        if unknown:
+            raise ValueError(f"groups {sorted(unknown)}: only I, II and III are known")
+        self.quotas = {group: int(quotas.get(group, 0)) for group in ("I", "II", "III")}
+        self.kept = dict.fromkeys(self.quotas, 0)
+
+    @property
+    def full(self) -> bool:
+        """Whether every quota is filled."""
+        return all(self.kept[group] >= quota for group, quota in self.quotas.items())
+
+    def shortfall(self) -> dict[str, int]:
+        """Crystals still missing per group, groups without any left out."""
+        missing = {group: quota - self.kept[group] for group, quota in self.quotas.items()}
+        return {group: number for group, number in missing.items() if number > 0}
+
+    def select(self, result: ScreeningResult) -> dict[int, list[str]]:
+        """Crystals of the batch to keep: index → groups it is kept for."""
+        members = {
+            "I": np.flatnonzero(result.near & 1),
+            "II": np.flatnonzero(result.near & 2),
+            "III": np.arange(len(result.near)),
+        }
+        selection: dict[int, list[str]] = {}
+        for group, indices in members.items():
+            for index in indices[: max(0, self.quotas[group] - self.kept[group])]:
+                selection.setdefault(int(index), []).append(group)
+                self.kept[group] += 1
+        return dict(sorted(selection.items()))

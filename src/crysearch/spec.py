@@ -1,0 +1,415 @@
+"""What a person asks for: the specification of a search.
+
+Everything that can change a result is in here, has the published protocol as its default, and is
+recorded with the search. A specification is validated as a whole: all invalid fields are reported
+at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pymatgen.core import Composition, Element
+
+from crysearch.errors import SpecError
+
+GROUPS = ("I", "II", "III")
+GroupName = Literal["I", "II", "III"]
+
+
+class SpecPart(BaseModel):
+    """Base of the parts: unknown fields are refused, values do not change."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
+
+
+class ReferencesSpec(SpecPart):
+    """Known structures: where they come from and which of them are sound."""
+
+    source: Literal["snapshot", "materials_project", "files"] = Field(
+        "snapshot",
+        description="`snapshot`: the bundled Materials Project entries of the composition; "
+        "`materials_project`: one query of the live database; `files`: your own files.",
+    )
+    files: tuple[str, ...] = Field(
+        (), description="Files, folders or globs that pymatgen reads; needed by source `files`."
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="Reference ids to set aside, whatever the checks say."
+    )
+    include_amorphous: bool = Field(
+        False, description="Keep large cells without symmetry (amorphous models)."
+    )
+
+
+class FingerprintSpec(SpecPart):
+    """Radial distribution function used as a fingerprint."""
+
+    quantity: Literal["g", "n"] = Field(
+        "g",
+        description="`g`, the pair correlation function (the published distances), or `n`, "
+        "atoms per Å.",
+    )
+    cutoff: PositiveFloat = Field(8.0, description="Largest distance, Å.")
+    grid_points: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        200, description="Points of the grid."
+    )
+    smearing: PositiveFloat = Field(
+        0.060, description="Standard deviation of the Gaussian on each distance, Å."
+    )
+    species_resolved: bool = Field(
+        False, description="One RDF per pair of elements instead of the total one."
+    )
+
+
+class GenerativeSpec(SpecPart):
+    """Generative model trained on the references' fingerprints."""
+
+    model: str = Field("vae", description="Name of the model.")
+    hidden_layers: tuple[PositiveInt, ...] = Field(
+        (50, 25, 12), description="Widths of the encoder's hidden layers; the decoder mirrors them."
+    )
+    latent_dimension: PositiveInt = Field(2, description="Latent coordinates.")
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="Share of the references held out (28/8 of 36 in the paper)."
+    )
+    epochs: PositiveInt = Field(2000, description="Passes over the training set.")
+    batch_size: PositiveInt = Field(32, description="Fingerprints per optimiser step.")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's step size.")
+
+
+class Interpolation(SpecPart):
+    """A straight line in latent space between two references."""
+
+    first: str = Field(description="Reference id where the line starts.")
+    last: str = Field(description="Reference id where it ends.")
+    points: Annotated[int, Field(ge=2, le=1000)] = Field(
+        15, description="Points on the line, both ends included."
+    )
+
+
+class ReplicasSpec(SpecPart):
+    """Fingerprints decoded from latent points."""
+
+    grid_points: NonNegativeInt = Field(
+        15, description="Points per latent coordinate of the replica grid; 0 for none."
+    )
+    interval: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.90, description="Central confidence interval of the Gaussian that the grid spans."
+    )
+    random_points: NonNegativeInt = Field(
+        0, description="Further replicas at random points of the latent prior."
+    )
+    interpolations: tuple[Interpolation, ...] = Field(
+        (), description="Further replicas on lines between two references."
+    )
+
+
+class SamplingSpec(SpecPart):
+    """Random symmetric crystals."""
+
+    sampler: Literal["wyckoff", "pyxtal"] = Field(
+        "wyckoff", description="`wyckoff`, ours, or `pyxtal`, the slow independent one."
+    )
+    space_groups: tuple[Annotated[int, Field(ge=1, le=230)], ...] = Field(
+        tuple(range(1, 231)), description="Numbers of the space groups to draw from."
+    )
+    batch_size: PositiveInt = Field(
+        2000, description="Crystals sampled and screened at a time; part of the random stream."
+    )
+    maximum_candidates: PositiveInt = Field(
+        5_000_000,
+        description="Crystals sampled at most per cell size; quotas not filled by then stay short.",
+    )
+
+
+class Quotas(SpecPart):
+    """Crystals to keep per group and cell size."""
+
+    I: NonNegativeInt = Field(350, description="Near a known structure.")  # noqa: E741
+    II: NonNegativeInt = Field(350, description="Near a replica.")
+    III: NonNegativeInt = Field(350, description="The control: not screened at all.")
+
+
+class ScreeningSpec(SpecPart):
+    """Which random crystals are kept."""
+
+    threshold: Annotated[float, Field(gt=0, le=2)] = Field(
+        0.13, description="Largest Pearson's distance to the nearest reference or replica."
+    )
+    quotas: Quotas = Field(
+        default_factory=Quotas, description="Crystals to keep per group and cell size."
+    )
+
+
+class RelaxationSpec(SpecPart):
+    """Relaxation of the references and of the kept crystals."""
+
+    engine: str = Field("sevennet-0", description="Name of the engine; see docs/engines.md.")
+    force_tolerance: PositiveFloat = Field(
+        0.01, description="Largest force on any atom of a converged structure, eV/Å."
+    )
+    stress_tolerance: PositiveFloat = Field(
+        0.1, description="Largest stress component of a converged structure, GPa."
+    )
+    max_steps: PositiveInt = Field(500, description="Optimiser steps at most.")
+    batch_size: PositiveInt = Field(32, description="Structures relaxed side by side.")
+    maximum_reference_atoms: PositiveInt | None = Field(
+        None,
+        description="References with more atoms in the primitive cell are not relaxed (they still "
+        "train the model and screen); none by default.",
+    )
+
+
+class AnalysisSpec(SpecPart):
+    """Verdicts on relaxed structures."""
+
+    symmetry_tolerance: PositiveFloat = Field(
+        0.1, description="Distance tolerance of the reported space group, Å."
+    )
+    strict_symmetry_tolerance: PositiveFloat = Field(
+        0.01, description="A second, strict tolerance recorded beside it, Å."
+    )
+
+
+def _formula(value: str) -> str:
+    """Refuse what is not a formula of elements in whole numbers."""
+    try:
+        amounts = Composition(value).get_el_amt_dict()
+    except Exception:
+        amounts = {}
+    if not amounts or any(
+        n != int(n) or not Element.is_valid_symbol(symbol) for symbol, n in amounts.items()
+    ):
+        raise ValueError("give a formula of elements in whole numbers, such as Si or Al2O3")
+    return value
+
+
+def _sorted_pairs(value: Any) -> Any:
+    """Write the pairs of elements in one order, so that A-B and B-A are the same key."""
+    if not isinstance(value, Mapping):
+        return value
+    pairs: dict[str, Any] = {}
+    for key, distance in value.items():
+        name = "-".join(sorted(str(key).split("-")))
+        if name in pairs:
+            raise ValueError(f"the pair {key} is given twice")
+        pairs[name] = distance
+    return pairs
+
+
+class SearchSpec(SpecPart):
+    """A search for new crystal structures of one composition."""
+
+    name: str = Field("search", description="A name of your choice; changes no result.")
+    composition: Annotated[str, AfterValidator(_formula)] = Field(
+        "Si", description="One formula unit, such as `Si` or `Al2O3`."
+    )
+    formula_units: tuple[PositiveInt, ...] = Field(
+        (8, 16), description="Formula units in the conventional cell, one or several sizes."
+    )
+    volume_per_formula_unit: PositiveFloat = Field(
+        23.0, description="Mean volume of the random crystals, Å³ (184 Å³ per 8 Si atoms)."
+    )
+    volume_tolerance: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.10, description="Half-width of the uniform distribution of volumes, as a fraction."
+    )
+    minimum_distances: Annotated[
+        dict[str, Annotated[float, Field(gt=0, lt=20)]], BeforeValidator(_sorted_pairs)
+    ] = Field({"Si-Si": 2.1}, description="Shortest distance in a random crystal per pair, Å.")
+    references: ReferencesSpec = Field(
+        default_factory=ReferencesSpec, description="Known structures."
+    )
+    fingerprint: FingerprintSpec = Field(
+        default_factory=FingerprintSpec, description="Fingerprint."
+    )
+    generative: GenerativeSpec = Field(
+        default_factory=GenerativeSpec, description="Generative model."
+    )
+    replicas: ReplicasSpec = Field(default_factory=ReplicasSpec, description="Replicas.")
+    sampling: SamplingSpec = Field(default_factory=SamplingSpec, description="Random crystals.")
+    screening: ScreeningSpec = Field(default_factory=ScreeningSpec, description="Screening.")
+    relaxation: RelaxationSpec = Field(default_factory=RelaxationSpec, description="Relaxation.")
+    analysis: AnalysisSpec = Field(default_factory=AnalysisSpec, description="Analysis.")
+    seed: NonNegativeInt = Field(0, description="Every random draw derives from it.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Checks that involve more than one field; all problems in one message each."""
+        problems: list[str] = []
+        wanted = {
+            "-".join(sorted(pair))
+            for pair in itertools.combinations_with_replacement(self.species, 2)
+        }
+        missing, extra = wanted - set(self.minimum_distances), set(self.minimum_distances) - wanted
+        if missing or extra:
+            problems.append(
+                f"minimum_distances: {dict(self.minimum_distances)!r} — {self.composition} needs "
+                f"exactly the pairs {', '.join(sorted(wanted))} (Å)"
+            )
+        if self.composition != "Si" and "volume_per_formula_unit" not in self.model_fields_set:
+            problems.append(
+                f"volume_per_formula_unit: missing — give it in Å³ for {self.composition}; the "
+                "default is silicon's"
+            )
+        if not self.formula_units or len(set(self.formula_units)) != len(self.formula_units):
+            problems.append(
+                f"formula_units: {list(self.formula_units)} — give one or several different sizes"
+            )
+        groups = self.sampling.space_groups
+        if not groups or len(set(groups)) != len(groups):
+            problems.append("sampling.space_groups: give one or several different numbers 1–230")
+        if self.references.source == "files" and not self.references.files:
+            problems.append("references.files: empty — give files, folders or globs")
+        if self.references.source != "files" and self.references.files:
+            problems.append(
+                f"references.files: given, but references.source is "
+                f"{self.references.source!r} — set references.source to 'files'"
+            )
+        replicas = self.replicas
+        if self.screening.quotas.II and not (
+            replicas.grid_points or replicas.random_points or replicas.interpolations
+        ):
+            problems.append(
+                "replicas: none asked for, but screening.quotas.II is "
+                f"{self.screening.quotas.II} — set a grid, random points or interpolations, or "
+                "the quota to 0"
+            )
+        if replicas.grid_points**self.generative.latent_dimension > 100_000:
+            problems.append(
+                f"replicas.grid_points: {replicas.grid_points} in "
+                f"{self.generative.latent_dimension} latent dimensions — at most 100,000 replicas; "
+                "use random_points"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Element symbols in the order of the composition."""
+        return tuple(Composition(self.composition).get_el_amt_dict())
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Atoms of each species in one formula unit."""
+        return tuple(int(n) for n in Composition(self.composition).get_el_amt_dict().values())
+
+    @property
+    def search_id(self) -> str:
+        """Identifier of the search: a hash of everything that can change a result."""
+        content = self.model_dump(mode="json", exclude={"name"})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def build(cls, content: Mapping[str, Any]) -> Self:
+        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
+        if not isinstance(content, Mapping):
+            raise SpecError(f"a specification is a mapping of fields; got {type(content).__name__}")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            lines = _describe(error, content)
+            # Checks across fields run only when every field is valid by itself: run them on
+            # what is left, so that a person sees everything at once.
+            faulty = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+            if faulty and "composition" not in faulty:
+                rest = {key: value for key, value in content.items() if key not in faulty}
+                try:
+                    cls.model_validate(rest)
+                except ValidationError as second:
+                    lines += [
+                        line
+                        for line in _describe(second, rest)
+                        if line.split(":")[0].split(".")[0] not in faulty
+                    ]
+            heading = f"{len(lines)} invalid field{'s' if len(lines) > 1 else ''}:"
+            raise SpecError("\n  ".join([heading, *lines])) from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a YAML file; raises :class:`SpecError` that lists every invalid field."""
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: is not valid YAML: {error}") from None
+        try:
+            return cls.build({} if content is None else content)
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from None
+
+    def to_yaml(self) -> str:
+        """The whole specification as YAML, defaults written out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with fields set by dotted names, such as ``{"screening.quotas.I": 12}``."""
+        content = self.model_dump(mode="json", exclude_unset=True)
+        for name, value in changes.items():
+            *parents, last = name.split(".")
+            target = content
+            for parent in parents:
+                target = target.setdefault(parent, {})
+                if not isinstance(target, dict):
+                    raise SpecError(f"{name}: {parent} is not a part of the specification")
+            target[last] = value
+        return self.build(content)
+
+
+def _describe(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
+    """One line per invalid field: its name, the value given and what is allowed."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False):
+        name = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.extend(message.split("\n"))
+            continue
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{name}: unknown field — allowed here: {_siblings(item['loc'])}")
+            continue
+        value: Any = content
+        for part in item["loc"]:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                value = None
+                break
+        given = "missing" if item["type"] == "missing" else repr(value)
+        lines.append(f"{name}: {given} — {message[:1].lower()}{message[1:]}")
+    return lines
+
+
+def _siblings(location: tuple[int | str, ...]) -> str:
+    """Names of the fields that are allowed where an unknown one was given."""
+    model: type[BaseModel] = SearchSpec
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return ", ".join(model.model_fields)

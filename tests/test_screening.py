@@ -1,0 +1,76 @@
+"""Groups, quotas and counts of the screening."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crysearch.errors import FingerprintError
+from crysearch.fingerprints import pearson_distance
+from crysearch.screening import NEAR, QuotaFilling, Screen, ScreeningResult
+
+
+def result_of(near: list[int]) -> ScreeningResult:
+    zeros = np.zeros(len(near))
+    return ScreeningResult(zeros.astype(int), zeros, zeros.astype(int), zeros, np.array(near, dtype=int))
+
+
+def test_classes_follow_the_definition():
+    rng = np.random.default_rng(1)
+    references, replicas, crystals = rng.random((4, 12)), rng.random((6, 12)), rng.random((200, 12))
+    threshold = 0.6
+    result = Screen(references, replicas, threshold).classify(crystals)
+    for index, crystal in enumerate(crystals):
+        to_references = [pearson_distance(crystal, other) for other in references]
+        to_replicas = [pearson_distance(crystal, other) for other in replicas]
+        near = {
+            (False, False): "neither",
+            (True, False): "database",
+            (False, True): "replicas",
+            (True, True): "both",
+        }[min(to_references) <= threshold, min(to_replicas) <= threshold]
+        assert NEAR[result.near[index]] == near
+        assert result.nearest_reference[index] == np.argmin(to_references)
+        assert result.distance_to_replica[index] == pytest.approx(min(to_replicas))
+    assert sum(result.counts().values()) == 200
+    assert min(result.counts().values()) > 0
+
+
+def test_without_replicas_only_the_database_counts():
+    rng = np.random.default_rng(2)
+    result = Screen(rng.random((3, 12)), np.empty((0, 12)), 0.6).classify(rng.random((50, 12)))
+    assert set(result.near) <= {0, 1}
+    assert (result.nearest_replica == -1).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    near=st.lists(st.integers(0, 3), max_size=60),
+    quotas=st.tuples(*[st.integers(0, 12)] * 3),
+    split=st.integers(1, 20),
+)
+def test_quotas_do_not_depend_on_how_the_stream_is_cut(near, quotas, split):
+    names = dict(zip(("I", "II", "III"), quotas, strict=True))
+    whole, cut = QuotaFilling(names), QuotaFilling(names)
+    expected = whole.select(result_of(near))
+    found = {}
+    for start in range(0, len(near), split):
+        for index, groups in cut.select(result_of(near[start : start + split])).items():
+            found[start + index] = groups
+    assert found == expected
+    for group, bit in (("I", 1), ("II", 2)):
+        members = [i for i, groups in expected.items() if group in groups]
+        assert members == [i for i, code in enumerate(near) if code & bit][: names[group]]
+    assert [i for i, groups in expected.items() if "III" in groups] == list(
+        range(min(len(near), names["III"]))
+    )
+    assert whole.full == (not whole.shortfall())
+
+
+def test_bad_threshold_and_group_are_named():
+    with pytest.raises(FingerprintError, match=r"threshold = 3"):
+        Screen(np.random.default_rng(0).random((1, 5)), np.empty((0, 5)), 3)
+    with pytest.raises(ValueError, match="IV"):
+        QuotaFilling({"IV": 1})
