@@ -1,0 +1,117 @@
+"""Where things are: database, keys, threads.
+
+Every setting can be given in the environment (``CRYSEARCH_DATABASE=…``) or in a settings file
+``crysearch.yaml``, looked for in the current folder and then in the user's configuration folder;
+``CRYSEARCH_CONFIG`` names another file. The environment wins. Nothing here changes a result.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from platformdirs import user_config_path, user_data_path
+from pydantic import AliasChoices, Field, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from crysearch.errors import SettingsError
+
+CONFIG_NAME = "crysearch.yaml"
+
+
+class Settings(BaseSettings):
+    """Settings of this machine and user."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CRYSEARCH_", extra="forbid", hide_input_in_errors=True, populate_by_name=True
+    )
+
+    database: SecretStr = Field(
+        SecretStr(str(user_data_path("crysearch") / "records")),
+        description="Where the records live: a folder of this machine, or a mongodb:// address "
+        "(treated as a secret, because it may hold a password).",
+    )
+    materials_project_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices(
+            "CRYSEARCH_MATERIALS_PROJECT_API_KEY", "MP_API_KEY", "PMG_MAPI_KEY"
+        ),
+        description="Key of the Materials Project; also read from MP_API_KEY.",
+    )
+    materials_project_endpoint: str | None = Field(
+        None, description="Address of the Materials Project's interface, if not the public one."
+    )
+    device: str = Field("auto", description="Device of the potentials: auto, cpu or cuda.")
+    threads: PositiveInt | None = Field(
+        None, description="CPU threads of the potentials; all of the machine's by default."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment, then the settings file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _read_file())
+
+
+def config_file() -> Path | None:
+    """The settings file in force, if any."""
+    named = os.environ.get("CRYSEARCH_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"CRYSEARCH_CONFIG = {named}: no such file; create or unset it")
+        return Path(named)
+    candidates = (Path.cwd() / CONFIG_NAME, user_config_path("crysearch") / CONFIG_NAME)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_file() -> dict[str, Any]:
+    path = config_file()
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # The text may hold a key: say where the file is, not what it holds.
+        raise SettingsError(f"{path}: is not readable YAML ({type(error).__name__})") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: give one setting per line, such as `database: ./records`")
+    database = content.get("database")
+    if isinstance(database, str) and "://" not in database:
+        # A folder in a settings file is meant relative to that file, wherever one stands.
+        content["database"] = str(path.resolve().parent / Path(database).expanduser())
+    return content
+
+
+def load_settings() -> Settings:
+    """Read the settings in force.
+
+    Raises
+    ------
+    SettingsError
+        Names each invalid setting; never shows a value, since it may be a secret.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        names = ", ".join(Settings.model_fields)
+        raise SettingsError(
+            "invalid settings (environment CRYSEARCH_* or "
+            f"{config_file() or CONFIG_NAME}):\n  " + "\n  ".join(lines) + f"\nallowed: {names}"
+        ) from None

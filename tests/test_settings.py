@@ -1,0 +1,65 @@
+"""Settings: sources, precedence, secrets."""
+
+from __future__ import annotations
+
+import pytest
+
+from crysearch.errors import SettingsError
+from crysearch.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch, tmp_path):
+    for name in ("DATABASE", "CONFIG", "DEVICE", "THREADS", "MATERIALS_PROJECT_API_KEY"):
+        monkeypatch.delenv(f"CRYSEARCH_{name}", raising=False)
+    monkeypatch.delenv("MP_API_KEY", raising=False)
+    monkeypatch.delenv("PMG_MAPI_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_file_then_environment(monkeypatch, tmp_path):
+    (tmp_path / "crysearch.yaml").write_text("database: records\nthreads: 3\n")
+    settings = load_settings()
+    assert settings.database.get_secret_value() == str(tmp_path.resolve() / "records")
+    assert settings.threads == 3
+    monkeypatch.setenv("CRYSEARCH_THREADS", "5")
+    assert load_settings().threads == 5
+
+
+def test_a_database_address_is_left_alone(tmp_path):
+    (tmp_path / "crysearch.yaml").write_text(
+        "database: mongodb://user:hidden@localhost/crysearch\n"
+    )
+    settings = load_settings()
+    assert settings.database.get_secret_value().startswith("mongodb://user:hidden@")
+    assert "hidden" not in repr(settings)
+
+
+def test_the_key_is_read_from_the_usual_variable_and_never_shown(monkeypatch):
+    monkeypatch.setenv("MP_API_KEY", "very-secret")
+    settings = load_settings()
+    assert settings.materials_project_api_key.get_secret_value() == "very-secret"
+    assert "very-secret" not in repr(settings) + str(settings.model_dump())
+
+
+def test_key_in_the_file(tmp_path):
+    (tmp_path / "crysearch.yaml").write_text("materials_project_api_key: abc\n")
+    assert load_settings().materials_project_api_key.get_secret_value() == "abc"
+
+
+def test_errors_name_the_setting_but_no_value(monkeypatch, tmp_path):
+    (tmp_path / "crysearch.yaml").write_text("databse: secret-place\nthreads: secret-number\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert "databse" in message
+    assert "threads" in message
+    assert "secret" not in message
+    (tmp_path / "crysearch.yaml").write_text("secret: [")
+    with pytest.raises(SettingsError, match="not readable YAML") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("CRYSEARCH_CONFIG", str(tmp_path / "nowhere.yaml"))
+    with pytest.raises(SettingsError, match="no such file"):
+        load_settings()
