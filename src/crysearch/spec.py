@@ -124,6 +124,11 @@ class ReplicasSpec(SpecPart):
         (), description="Further replicas on lines between two references."
     )
 
+    @property
+    def wanted(self) -> bool:
+        """Whether any replicas are asked for; without them no model is trained."""
+        return bool(self.grid_points or self.random_points or self.interpolations)
+
 
 class SamplingSpec(SpecPart):
     """Random symmetric crystals."""
@@ -133,6 +138,14 @@ class SamplingSpec(SpecPart):
     )
     space_groups: tuple[Annotated[int, Field(ge=1, le=230)], ...] = Field(
         tuple(range(1, 231)), description="Numbers of the space groups to draw from."
+    )
+    attempts_per_group: PositiveInt = Field(
+        1000, description="Failed attempts after which a drawn space group is given up."
+    )
+    attempts_per_orbit: PositiveInt = Field(
+        10,
+        description="Tries to place one Wyckoff position before the attempt fails; 1 draws all "
+        "positions independently.",
     )
     batch_size: PositiveInt = Field(
         2000, description="Crystals sampled and screened at a time; part of the random stream."
@@ -287,9 +300,7 @@ class SearchSpec(SpecPart):
                 f"{self.references.source!r} — set references.source to 'files'"
             )
         replicas = self.replicas
-        if self.screening.quotas.II and not (
-            replicas.grid_points or replicas.random_points or replicas.interpolations
-        ):
+        if self.screening.quotas.II and not replicas.wanted:
             problems.append(
                 "replicas: none asked for, but screening.quotas.II is "
                 f"{self.screening.quotas.II} — set a grid, random points or interpolations, or "

@@ -1,0 +1,167 @@
+"""A whole search: records, lineage, reproducibility, continuation after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crysearch.analysis import analyse_symmetry
+from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
+from crysearch.records import open_records, queries
+from crysearch.records.values import from_binary_vector, structure_from_document
+from crysearch.spec import SearchSpec
+from crysearch.workflows import run_search
+
+from .conftest import content
+
+RUN = (
+    "import sys; from crysearch.spec import SearchSpec; from crysearch.workflows import run_search;"
+    "run_search(SearchSpec.from_yaml(sys.argv[1]))"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[SearchSpec, Path]:
+    """One undisturbed search, shared by the tests that only read it."""
+    from .conftest import SMALL
+
+    place = tmp_path_factory.mktemp("finished") / "records"
+    spec = SearchSpec.build(SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRYSEARCH_DATABASE", str(place))
+        run_search(spec)
+    return spec, place
+
+
+@pytest.mark.slow
+def test_everything_asked_for_is_in_the_records(finished):
+    spec, place = finished
+    with open_records(place, read_only=True) as records:
+        search = queries.resolve_search(records, spec.search_id)
+        assert search["status"] == "complete"
+        counts = queries.counts(records, spec.search_id)
+        assert counts["references"]["sound"] == 34
+        assert records.count("replicas") == 4 * 4 + 3
+        # Two cell sizes, each with its own quotas.
+        assert counts["candidates"]["I"] == 4
+        assert counts["candidates"]["III"] == 6
+        kept = counts["candidates"]["total"]
+        assert counts["relaxed"]["total"] + records.count("failures") >= kept
+        assert sum(counts["near"].values()) == counts["accepted"]
+        assert counts["accepted"] % spec.sampling.batch_size == 0
+        judged = records.find("relaxations", {"parent_kind": "candidate", "converged": True})
+        assert judged
+        assert all(document["is_new"] is not None for document in judged)
+
+
+@pytest.mark.slow
+def test_stored_numbers_follow_from_stored_structures(finished):
+    """Distances, symmetries and energies are recomputed from what was stored."""
+    spec, place = finished
+    rdf = RadialDistributionFunction()
+    with open_records(place, read_only=True) as records:
+        known = records.find("references", {"status": "sound"})
+        fingerprints = rdf.from_structures([structure_from_document(d) for d in known])
+        for document in records.find("candidates"):
+            structure = structure_from_document(document)
+            own = rdf.from_structures([structure])[0]
+            np.testing.assert_allclose(
+                own, from_binary_vector(document["fingerprint"]), atol=1e-5 * own.max()
+            )
+            distances = [pearson_distance(own, other) for other in fingerprints]
+            nearest = document["nearest_reference"]
+            assert nearest["distance"] == pytest.approx(min(distances), abs=1e-5)
+            assert known[int(np.argmin(distances))]["reference_id"] == nearest["reference_id"]
+            if "I" in document["groups"]:
+                assert nearest["distance"] <= spec.screening.threshold
+            volume = document["formula_units"] * spec.volume_per_formula_unit
+            assert abs(structure.volume / volume - 1) <= spec.volume_tolerance + 1e-9
+            shortest = structure.distance_matrix[~np.eye(len(structure), dtype=bool)].min()
+            assert shortest >= spec.minimum_distances["Si-Si"] - 1e-9
+        lowest = min(d["energy_per_atom"] for d in records.find("relaxations", {"converged": True}))
+        for document in records.find("relaxations"):
+            symmetry = analyse_symmetry(structure_from_document(document), 0.1)
+            assert document["space_group_after"]["number"] == symmetry.number
+            if document["converged"]:
+                assert document["energy_above_ground_state_found"] == pytest.approx(
+                    document["energy_per_atom"] - lowest
+                )
+                assert document["max_force"] <= spec.relaxation.force_tolerance
+
+
+@pytest.mark.slow
+def test_lineage_leads_back_to_the_references(finished):
+    spec, place = finished
+    with open_records(place, read_only=True) as records:
+        document = records.find("relaxations", {"parent_kind": "candidate"})[0]
+        ancestry = queries.lineage(records, document["_id"])
+        assert not ancestry["missing"]
+        assert ancestry["candidate"]["_id"] == document["parent_id"]
+        assert ancestry["nearest_replica"]["model_id"] == ancestry["model"]["_id"]
+        assert len(ancestry["references"]) == 34
+        assert ancestry["search"]["_id"] == spec.search_id
+
+
+@pytest.mark.slow
+def test_the_stored_model_decodes_to_the_stored_replicas(finished):
+    from crysearch.workflows.stages.generation import load_trained_model
+
+    spec, place = finished
+    with open_records(place, read_only=True) as records:
+        model = load_trained_model(records, spec.search_id)
+        replicas = records.find("replicas")
+        decoded = model.decode(np.array([replica["latent"] for replica in replicas]))
+        for replica, fingerprint in zip(replicas, decoded, strict=True):
+            np.testing.assert_array_equal(
+                from_binary_vector(replica["fingerprint"]), fingerprint.astype(np.float32)
+            )
+
+
+@pytest.mark.slow
+def test_a_complete_search_is_not_run_again_and_nothing_doubles(finished, monkeypatch):
+    spec, place = finished
+    before = content(place)
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(place))
+    run_search(spec)
+    assert content(place) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["candidates", "relaxations"])
+def test_a_killed_search_continues_and_ends_with_the_same_records(finished, tmp_path, moment):
+    """SIGKILL as soon as the collection has documents; the next run ends like an undisturbed one.
+
+    The undisturbed search ran in another process, so this also shows that two runs with one seed
+    give identical records.
+    """
+    spec, undisturbed = finished
+    place = tmp_path / "records"
+    file = tmp_path / "spec.yaml"
+    file.write_text(spec.to_yaml(), encoding="utf-8")
+    environment = os.environ | {"CRYSEARCH_DATABASE": str(place)}
+    command = [sys.executable, "-c", RUN, str(file)]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if (place / "records.sqlite").exists():
+                with open_records(place, read_only=True) as records:
+                    if records.count(moment):
+                        break
+            time.sleep(0.02)
+        assert process.poll() is None, "the search ended before it could be killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    interrupted = content(place)
+    assert interrupted != content(undisturbed)
+    assert interrupted[moment]
+    subprocess.run(command, env=environment, check=True, timeout=400, stderr=subprocess.DEVNULL)
+    assert content(place) == content(undisturbed)
