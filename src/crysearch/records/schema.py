@@ -1,0 +1,223 @@
+"""The fields of every kind of document.
+
+The ``TypedDict`` of a kind is also the list of the fields that can be filtered and shown. Lengths
+are in Å, energies in eV (of the cell) or eV/atom, forces in eV/Å, stresses in GPa, densities in
+g/cm³; Pearson's distances are pure numbers. A field that is not known is null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, TypedDict
+
+from bson.binary import Binary
+
+SCHEMA_VERSION = 1
+
+SearchStatus = Literal["running", "complete", "failed"]
+ReferenceStatus = Literal["sound", "set_aside"]
+ReplicaKind = Literal["grid", "random", "interpolation"]
+Near = Literal["database", "replicas", "both", "neither"]
+ParentKind = Literal["candidate", "reference"]
+RelaxationStatus = Literal["converged", "unconverged"]
+Group = Literal["I", "II", "III"]
+
+
+class Document(TypedDict):
+    """What every document has."""
+
+    _id: str
+    schema_version: int
+    search: str
+    created_at: datetime
+    provenance: dict[str, Any]
+
+
+class StructureFields(TypedDict):
+    """What `structure_document` gives."""
+
+    structure: dict[str, Any]
+    elements: list[str]
+    formula: str
+    chemical_formula_reduced: str
+    nsites: int
+    volume: float
+    volume_per_atom: float
+    density: float
+
+
+class SpaceGroup(TypedDict):
+    """A space group at a distance tolerance (Å), and the number found at a stricter one."""
+
+    number: int
+    symbol: str
+    tolerance: float
+    strict_number: int | None
+    strict_tolerance: float
+
+
+class NearestReference(TypedDict):
+    """The known structure at the smallest Pearson's distance."""
+
+    id: str
+    reference_id: str
+    distance: float
+
+
+class NearestReplica(TypedDict):
+    """The replica at the smallest Pearson's distance."""
+
+    id: str
+    label: list[Any]
+    distance: float
+
+
+class NearCounts(TypedDict):
+    """Random crystals by what is within the threshold."""
+
+    database: int
+    replicas: int
+    both: int
+    neither: int
+
+
+class BatchCounts(TypedDict):
+    """What became of the random crystals of a batch."""
+
+    sampled: int
+    accepted: int
+    rejected: dict[str, int]
+    near: NearCounts
+    kept: int
+    kept_by_group: dict[str, int]
+
+
+class SearchDocument(Document):
+    """A search: its whole specification, and how far it has come."""
+
+    name: str
+    spec: dict[str, Any]
+    formula: str
+    status: SearchStatus
+    stages: dict[str, Any]
+    counts: dict[str, Any]
+
+
+class ReferenceDocument(Document, StructureFields):
+    """A known structure, and whether the search uses it."""
+
+    reference_id: str
+    status: ReferenceStatus
+    reason: str | None
+    detail: str | None
+    source: str
+    fingerprint: Binary | None
+    space_group_number: int | None
+    space_group_symbol: str | None
+    energy_above_ground_state: float | None
+    energy_origin: str | None
+    latent: list[float] | None
+    metadata: dict[str, Any]
+
+
+class ModelDocument(Document):
+    """A trained generative model; its weights are the blob ``blob_id``."""
+
+    model: str
+    parameter_count: int
+    history: dict[str, Any]
+    reference_ids: list[str]
+    blob_id: str
+    diagnostics: dict[str, Any]
+    seed: int | list[int]
+
+
+class ReplicaDocument(Document):
+    """A radial distribution function decoded from a latent point."""
+
+    model_id: str
+    kind: ReplicaKind
+    label: list[Any]
+    latent: list[float]
+    fingerprint: Binary
+    nearest_reference: NearestReference | None
+    distance_to_nearest_reference: float | None
+
+
+class CandidateDocument(Document, StructureFields):
+    """A random crystal that was kept."""
+
+    seed: int | list[int]
+    batch: int
+    index: int
+    formula_units: int
+    fingerprint: Binary
+    space_group_requested: int
+    wyckoff: str | list[str] | None
+    groups: list[Group]
+    near: Near | None
+    nearest_reference: NearestReference | None
+    nearest_replica: NearestReplica | None
+
+
+class RelaxationDocument(Document, StructureFields):
+    """A relaxed structure, and what the analysis found out about it."""
+
+    parent_kind: ParentKind
+    parent_id: str
+    engine: str
+    status: RelaxationStatus
+    converged: bool
+    steps: int
+    initial_structure: dict[str, Any] | None
+    energy: float
+    energy_per_atom: float
+    max_force: float | None
+    max_stress: float | None
+    space_group_before: SpaceGroup | None
+    space_group_after: SpaceGroup | None
+    wyckoff_after: str | list[str] | None
+    fingerprint: Binary | None
+    distance_before: float | None
+    distance_after: float | None
+    distance_moved: float | None
+    nearest_reference_after: NearestReference | None
+    energy_above_ground_state_found: float | None
+    energy_above_reference_ground_state: float | None
+    duplicate_of: str | None
+    matches: str | None
+    is_new: bool | None
+    groups: list[Group]
+
+
+class FailureDocument(Document):
+    """What failed, where, why, and with which input."""
+
+    stage: str
+    where: str
+    reason: str
+    detail: str
+    input: str | dict[str, Any] | None
+    parent: str | None
+
+
+class BatchDocument(Document):
+    """One batch of a stage; marks the work as done when a search is continued."""
+
+    stage: str
+    formula_units: int
+    batch: int
+    seed: int | list[int]
+    counts: BatchCounts
+
+
+KINDS: dict[str, type] = {
+    "searches": SearchDocument,
+    "references": ReferenceDocument,
+    "models": ModelDocument,
+    "replicas": ReplicaDocument,
+    "candidates": CandidateDocument,
+    "relaxations": RelaxationDocument,
+    "failures": FailureDocument,
+    "batches": BatchDocument,
+}

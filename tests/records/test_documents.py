@@ -1,0 +1,313 @@
+"""Identifiers, vectors, structures, and the builders of documents."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import struct
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from bson.binary import Binary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymatgen.core import Composition, Lattice, Structure
+
+from crysearch import __version__
+from crysearch.errors import RecordsError
+from crysearch.records import RecordStore, documents, schema
+from crysearch.records.documents import (
+    deterministic_id,
+    from_binary_vector,
+    structure_document,
+    structure_from_document,
+    to_binary_vector,
+)
+
+NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
+NEAREST = {"id": "r", "reference_id": "mp-149", "distance": 0.1}
+
+
+def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
+    """Build a document of a kind with as few fields as may be."""
+    crystal = {"structure": structure, "groups": ["I"]}
+    fields: dict[str, dict[str, Any]] = {
+        "searches": {"name": "silicon", "spec": {"a": 1}, "formula": "Si"},
+        "references": {
+            "reference_id": "mp-149",
+            "structure": structure,
+            "status": "sound",
+            "source": "snapshot",
+        },
+        "models": {
+            "model": "vae",
+            "seed": [1, 2],
+            "parameter_count": 23550,
+            "history": {"train": np.array([2.0, 1.0])},
+            "reference_ids": ("mp-149",),
+        },
+        "replicas": {
+            "model_id": "m",
+            "kind": "grid",
+            "label": [7, np.int64(3)],
+            "latent": np.array([0.5, -0.5]),
+            "fingerprint": np.ones(3),
+        },
+        "candidates": crystal
+        | {
+            "seed": 5,
+            "formula_units": 8,
+            "batch": 0,
+            "index": np.int64(1),
+            "fingerprint": np.ones(3),
+            "space_group_requested": 227,
+            "near": "both",
+        },
+        "relaxations": crystal
+        | {
+            "parent_kind": "candidate",
+            "parent_id": "c",
+            "engine": "sevennet-0",
+            "energy": np.float32(-43.0),
+            "converged": np.bool_(True),
+            "steps": 12,
+        },
+        "failures": {
+            "stage": "relaxation",
+            "where": "sevennet-0",
+            "reason": "exploded",
+            "detail": "The cell exploded.",
+            "input": structure,
+        },
+        "batches": {
+            "stage": "sampling",
+            "formula_units": 8,
+            "batch": 0,
+            "seed": 5,
+            "sampled": 10,
+            "accepted": 5,
+            "kept": 1,
+        },
+    }
+    builder = getattr(documents, f"{SINGULAR[kind]}_document")
+    return builder(**{"search": "s", "created_at": NOON} | fields[kind] | changes)
+
+
+SINGULAR = {
+    "searches": "search",
+    "references": "reference",
+    "models": "model",
+    "replicas": "replica",
+    "candidates": "candidate",
+    "relaxations": "relaxation",
+    "failures": "failure",
+    "batches": "batch",
+}
+
+
+@pytest.mark.parametrize("kind", list(schema.KINDS))
+def test_builders_give_exactly_the_fields_of_the_schema(
+    kind: str, diamond: Structure, local: RecordStore
+) -> None:
+    document = build(kind, diamond)
+    assert set(document) == set(schema.KINDS[kind].__annotations__)
+    assert document["schema_version"] == schema.SCHEMA_VERSION
+    assert document["search"] == "s"
+    assert document["created_at"] == NOON.replace(microsecond=123000)
+    software = document["provenance"]["software"]
+    assert software["crysearch"] == __version__
+    assert {"pymatgen", "torch", "numpy"} <= set(software)
+    local.upsert(kind, [document])
+    assert local.get(kind, document["_id"]) == document
+
+
+@pytest.mark.parametrize("kind", list(schema.KINDS))
+def test_the_same_work_has_the_same_id_and_other_work_another(
+    kind: str, diamond: Structure
+) -> None:
+    assert build(kind, diamond)["_id"] == build(kind, diamond, created_at=None)["_id"]
+    assert build(kind, diamond)["_id"] != build(kind, diamond, search="other")["_id"]
+
+
+def test_every_part_that_tells_candidates_apart_is_in_the_id(diamond: Structure) -> None:
+    parts: list[dict[str, Any]] = [
+        {},
+        {"seed": 6},
+        {"batch": 1},
+        {"index": 2},
+        {"formula_units": 16},
+        {"seed": [5]},
+    ]
+    assert len({build("candidates", diamond, **part)["_id"] for part in parts}) == len(parts)
+
+
+def test_provenance_leads_to_the_parents(diamond: Structure) -> None:
+    replica = {"id": "p", "label": [7, 3], "distance": 0.2}
+    candidate = build("candidates", diamond, nearest_reference=NEAREST, nearest_replica=replica)
+    assert candidate["provenance"]["parents"] == ["r", "p"]
+    assert candidate["provenance"]["seed"] == 5
+    relaxation = build("relaxations", diamond, provenance={"engine": {"version": "0.13"}})
+    assert relaxation["provenance"]["parents"] == ["c"]
+    assert relaxation["provenance"]["engine"] == {"version": "0.13"}
+
+
+def test_relaxations_follow_from_what_is_given(diamond: Structure) -> None:
+    document = build("relaxations", diamond)
+    assert document["energy_per_atom"] == pytest.approx(-43.0 / 8)
+    assert document["status"] == "converged"
+    assert build("relaxations", diamond, converged=False)["status"] == "unconverged"
+
+
+def test_what_is_not_a_number_is_null(diamond: Structure) -> None:
+    document = build("relaxations", diamond, distance_after=math.nan, max_force=np.inf)
+    assert document["distance_after"] is None
+    assert document["max_force"] is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "message"),
+    [
+        ("searches", {"status": "done"}, "status is 'done': choose one of running"),
+        ("references", {"status": "good"}, "sound, set_aside"),
+        ("replicas", {"kind": "lattice"}, "grid, random, interpolation"),
+        ("candidates", {"near": "far"}, "near is 'far'"),
+        ("candidates", {"groups": ["IV"]}, "groups is 'IV': choose one of I, II, III"),
+        ("candidates", {"nearest_reference": {"id": "r"}}, "give id, reference_id, distance"),
+        ("relaxations", {"parent_kind": "replica"}, "candidate, reference"),
+        ("relaxations", {"fingerprint": [np.nan]}, "not finite"),
+        ("batches", {"near": {"moon": 1}}, "near counts 'moon': use database"),
+    ],
+)
+def test_bad_fields_are_named(
+    kind: str, changes: dict[str, Any], message: str, diamond: Structure
+) -> None:
+    with pytest.raises(RecordsError, match=message):
+        build(kind, diamond, **changes)
+
+
+def test_builders_say_what_their_arguments_are() -> None:
+    for name in SINGULAR.values():
+        builder = getattr(documents, f"{name}_document")
+        assert all(
+            parameter.kind is inspect.Parameter.KEYWORD_ONLY
+            for parameter in inspect.signature(builder).parameters.values()
+        )
+
+
+# --- identifiers -------------------------------------------------------------------------------
+
+
+def test_identifiers_never_change_between_versions() -> None:
+    text = b'["s","candidate",5,8,0,1]'
+    expected = hashlib.sha256(text).hexdigest()[:24]
+    assert deterministic_id("s", "candidate", 5, 8, np.int64(0), 1) == expected
+    assert deterministic_id({"b": 1, "a": (1, 2)}) == deterministic_id({"a": [1, 2], "b": 1})
+
+
+@given(st.lists(st.text(max_size=5), max_size=4), st.lists(st.text(max_size=5), max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_different_parts_give_different_identifiers(one: list[str], other: list[str]) -> None:
+    assert (deterministic_id(*one) == deterministic_id(*other)) == (one == other)
+
+
+def test_identifiers_distinguish_types_and_refuse_objects() -> None:
+    assert len({deterministic_id(part) for part in (1, 1.0, "1", True, None, [1])}) == 6
+    with pytest.raises(RecordsError, match="identifier cannot be made"):
+        deterministic_id(object())
+
+
+# --- vectors -----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=50))
+@settings(max_examples=100, deadline=None)
+def test_single_precision_numbers_survive_exactly(values: list[float]) -> None:
+    vector = to_binary_vector(values)
+    # the layout that BSON's specification gives: type, padding, little-endian numbers
+    assert bytes(vector) == b"\x27\x00" + struct.pack(f"<{len(values)}f", *values)
+    assert vector.subtype == 9
+    np.testing.assert_array_equal(from_binary_vector(vector), np.array(values, dtype=float))
+
+
+@given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=50))
+@settings(max_examples=50, deadline=None)
+def test_double_precision_numbers_are_rounded(values: list[float]) -> None:
+    np.testing.assert_allclose(
+        from_binary_vector(to_binary_vector(values)), values, rtol=2**-24, atol=1e-44
+    )
+
+
+@pytest.mark.parametrize("values", [[np.nan], [np.inf], [1e39], [[1.0, 2.0]], 3.0])
+def test_what_is_no_vector_is_refused(values: Any) -> None:
+    with pytest.raises(RecordsError, match="A vector to store has"):
+        to_binary_vector(values)
+
+
+@pytest.mark.parametrize("value", [b"bytes", Binary(b"\x27\x00\x00"), Binary(b"\x03\x00\x01", 9)])
+def test_what_is_no_stored_vector_is_refused(value: Any) -> None:
+    with pytest.raises(RecordsError, match="stored vector"):
+        from_binary_vector(value)
+
+
+# --- structures --------------------------------------------------------------------------------
+
+
+def test_structures_survive(diamond: Structure, store: RecordStore) -> None:
+    skewed = Structure(
+        Lattice.from_parameters(3.1, 4.2, 5.3, 71, 82, 93),
+        ["Sn", "Se", "Sn"],
+        np.random.default_rng(3).random((3, 3)),
+        site_properties={"magmom": [1.0, np.float64(2.0), 3.0]},
+    )
+    for i, structure in enumerate((diamond, skewed)):
+        store.upsert("candidates", [{"_id": f"{i}", **structure_document(structure)}])
+        document = store.get("candidates", f"{i}")
+        assert document is not None
+        found = structure_from_document(document)
+        assert found == structure
+        np.testing.assert_array_equal(found.lattice.matrix, structure.lattice.matrix)
+        np.testing.assert_array_equal(found.frac_coords, structure.frac_coords)
+
+
+@pytest.mark.parametrize(
+    ("species", "formula", "reduced", "elements"),
+    [
+        (["Si"] * 8, "Si8", "Si", ["Si"]),
+        (["Al"] * 4 + ["O"] * 6, "Al4O6", "Al2O3", ["Al", "O"]),
+        (["Na", "Cl"], "Na1Cl1", "ClNa", ["Cl", "Na"]),  # OPTIMADE: alphabetical, no ones
+        (["Sn", "Se"] * 4, "Sn4Se4", "SeSn", ["Se", "Sn"]),
+        (["Ga", "As"] * 2, "Ga2As2", "AsGa", ["As", "Ga"]),
+    ],
+)
+def test_formulas(species: list[str], formula: str, reduced: str, elements: list[str]) -> None:
+    coordinates = np.random.default_rng(4).random((len(species), 3))
+    document = structure_document(Structure(Lattice.cubic(6), species, coordinates))
+    assert document["formula"] == formula
+    assert document["chemical_formula_reduced"] == reduced
+    assert document["elements"] == elements
+    assert document["nsites"] == len(species)
+    assert document["volume"] == pytest.approx(216)
+    assert document["volume_per_atom"] == pytest.approx(216 / len(species))
+    grams = Composition("".join(species)).weight * 1.66053906660e-24
+    assert document["density"] == pytest.approx(grams / 216e-24, rel=1e-6)
+
+
+def test_a_stored_structure_cannot_name_code_to_run(diamond: Structure) -> None:
+    document = structure_document(diamond)
+    evil = {"@module": "pathlib", "@class": "PurePosixPath", "@version": "1"}
+    for site in document["structure"]["sites"]:
+        site["properties"] = {"evil": {**evil, "data": 1}}
+    document["structure"]["@module"] = "os"
+    structure = structure_from_document(document)
+    assert structure[0].properties["evil"] == {"data": 1}
+
+
+@pytest.mark.parametrize(
+    "broken", [None, "Si", {}, {"lattice": {"matrix": [1]}, "sites": []}, {"lattice": 1}]
+)
+def test_what_is_no_structure_is_refused(broken: Any) -> None:
+    with pytest.raises(RecordsError, match="'structure'"):
+        structure_from_document({"_id": "a", "structure": broken})
