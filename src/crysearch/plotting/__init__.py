@@ -1,0 +1,25 @@
+"""Figures of publication quality from plain documents and arrays.
+
+Every ``plot_*`` returns a matplotlib Figure that no global state knows of, and writes it to
+``path`` (.png, .pdf or .svg) if one is given.
+"""
+
+from __future__ import annotations
+
+from crysearch.plotting.distances import plot_distances
+from crysearch.plotting.energies import plot_energies
+from crysearch.plotting.latent import plot_latent_map
+from crysearch.plotting.overview import RdfPair, plot_overview
+from crysearch.plotting.pairs import plot_rdf_pair, plot_xray_pair
+from crysearch.plotting.training import plot_loss_curves
+
+__all__ = [
+    "RdfPair",
+    "plot_distances",
+    "plot_energies",
+    "plot_latent_map",
+    "plot_loss_curves",
+    "plot_overview",
+    "plot_rdf_pair",
+    "plot_xray_pair",
+]
