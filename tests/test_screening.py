@@ -14,7 +14,9 @@ from crysearch.screening import NEAR, QuotaFilling, Screen, ScreeningResult
 
 def result_of(near: list[int]) -> ScreeningResult:
     zeros = np.zeros(len(near))
-    return ScreeningResult(zeros.astype(int), zeros, zeros.astype(int), zeros, np.array(near, dtype=int))
+    return ScreeningResult(
+        zeros.astype(int), zeros, zeros.astype(int), zeros, np.array(near, dtype=int)
+    )
 
 
 def test_classes_follow_the_definition():

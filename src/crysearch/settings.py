@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from platformdirs import user_config_path, user_data_path
-from pydantic import AliasChoices, Field, PositiveInt, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     )
     materials_project_endpoint: str | None = Field(
         None, description="Address of the Materials Project's interface, if not the public one."
+    )
+    materials_project_cache_days: NonNegativeFloat = Field(
+        30.0,
+        description="Days for which an answer of the Materials Project kept in the records is used "
+        "again; 0 always asks.",
     )
     device: str = Field("auto", description="Device of the potentials: auto, cpu or cuda.")
     threads: PositiveInt | None = Field(

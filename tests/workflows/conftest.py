@@ -15,8 +15,8 @@ SMALL: dict[str, Any] = {
     "formula_units": [4, 8],
     "generative": {"epochs": 60},
     "replicas": {"grid_points": 4, "random_points": 3},
-    "sampling": {"batch_size": 300},
-    "screening": {"threshold": 0.2, "quotas": {"I": 2, "II": 0, "III": 3}},
+    "sampling": {"batch_size": 60},
+    "screening": {"threshold": 0.2, "quotas": {"I": 3, "II": 0, "III": 3}},
     "relaxation": {
         "engine": "stillinger-weber",
         "force_tolerance": 0.05,

@@ -50,7 +50,7 @@ def test_everything_asked_for_is_in_the_records(finished):
         assert counts["references"]["sound"] == 34
         assert records.count("replicas") == 4 * 4 + 3
         # Two cell sizes, each with its own quotas.
-        assert counts["candidates"]["I"] == 4
+        assert counts["candidates"]["I"] == 6
         assert counts["candidates"]["III"] == 6
         kept = counts["candidates"]["total"]
         assert counts["relaxed"]["total"] + records.count("failures") >= kept

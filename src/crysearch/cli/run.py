@@ -1,0 +1,164 @@
+"""``crysearch run``: a whole search on this machine."""
+
+from __future__ import annotations
+
+import inspect
+import runpy
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from crysearch.cli import common, results
+from crysearch.errors import SpecError
+from crysearch.spec import SearchSpec
+
+
+def run(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SPEC",
+            help="A specification in YAML, or a Python file that defines `build_spec`.",
+        ),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="FIELD=VALUE",
+            help="Change a field, such as `screening.quotas.I=12`, or give a parameter of "
+            "`build_spec`; may be repeated.",
+        ),
+    ] = None,
+    figures: Annotated[Path, typer.Option("--figures", help="Folder for the figures.")] = Path(
+        "crysearch-figures"
+    ),
+    limit: Annotated[int, typer.Option(min=1, help="Rows of the table at the end.")] = 15,
+) -> None:
+    """Run a search to its end, or continue one that was interrupted."""
+    spec = read_spec(file, changes or [])
+    # Imported late, here and in all commands: pymatgen, torch and jobflow take seconds to load.
+    from crysearch.cli.plot import draw_all
+    from crysearch.records import queries
+    from crysearch.settings import load_settings
+    from crysearch.workflows import run_search
+
+    before = _status_of(spec)
+    if before == "complete":
+        _say(f"Search {spec.search_id} is complete already: showing its records.")
+    else:
+        verb = "Starting" if before is None else "Continuing"
+        _say(f"{verb} search {spec.search_id} ({spec.name}: {spec.composition}).")
+        started = time.monotonic()
+        run_search(spec)
+        _say(f"Search finished in {_duration(time.monotonic() - started)}.")
+    with common.reading() as records:
+        drawn = draw_all(records, spec.search_id, figures / spec.search_id)
+        counts = queries.counts(records, spec.search_id)
+        best = results.print_best(records, spec.search_id, limit)
+    place = "" if "@" in (place := load_settings().database.get_secret_value()) else place
+    out = common.console()
+    out.print()
+    out.print(_sentence(counts))
+    out.print(f"Figures: {len(drawn)} in {figures / spec.search_id}")
+    if place:
+        out.print(f"Records: {place}")
+    out.print("\nNext:")
+    command = "crysearch" if Path(sys.argv[0]).name == "crysearch" else "python -m crysearch"
+    if sys.argv[0].endswith("bin/crysearch") and Path(sys.argv[0]).exists():
+        command = _short(Path(sys.argv[0]))
+    out.print(f"  {command} results --filter is_new=true --sort energy_above_ground_state_found")
+    if best is not None:
+        out.print(f"  {command} show {best[:10]}")
+        out.print(f"  {command} export {best[:10]} --format cif")
+    out.print(f"  {command} --help")
+
+
+def read_spec(file: Path, changes: list[str]) -> SearchSpec:
+    """The specification in a file, with changes applied.
+
+    Raises
+    ------
+    SpecError
+        If the file or a change cannot be read or is invalid.
+    """
+    values = dict(_parse_change(change) for change in changes)
+    if file.suffix != ".py":
+        spec = SearchSpec.from_yaml(file)
+        return spec.with_changes(values) if values else spec
+    build = _builder(file)
+    parameters = inspect.signature(build).parameters
+    arguments = {name: value for name, value in values.items() if name in parameters}
+    rest = {name: value for name, value in values.items() if name not in parameters}
+    unknown = [name for name in rest if name.split(".")[0] not in SearchSpec.model_fields]
+    if unknown:
+        raise SpecError(
+            f"--set {unknown[0]}: neither a parameter of build_spec in {file} "
+            f"({', '.join(parameters)}) nor a field of the specification "
+            f"({', '.join(SearchSpec.model_fields)})"
+        )
+    spec = build(**arguments)
+    return spec.with_changes(rest) if rest else spec
+
+
+def _builder(file: Path) -> Callable[..., SearchSpec]:
+    if not file.is_file():
+        raise SpecError(f"{file}: no such file")
+    build = runpy.run_path(str(file)).get("build_spec")
+    if not callable(build):
+        raise SpecError(f"{file}: defines no function build_spec that returns a SearchSpec")
+    return build
+
+
+def _parse_change(change: str) -> tuple[str, Any]:
+    name, sign, value = change.partition("=")
+    if not sign or not name.strip():
+        raise SpecError(f"--set {change}: write FIELD=VALUE, such as screening.quotas.I=12")
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise SpecError(f"--set {change}: {value!r} is not a YAML value") from None
+
+
+def _status_of(spec: SearchSpec) -> str | None:
+    from crysearch.workflows.context import job_records
+
+    with job_records() as records:
+        known = records.get("searches", spec.search_id)
+    return None if known is None else known["status"]
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _short(path: Path) -> str:
+    """A command as a person would type it from here."""
+    try:
+        return str(path.resolve().parent.relative_to(Path.cwd()) / path.name)
+    except ValueError:
+        return path.name
+
+
+def _sentence(counts: dict[str, Any]) -> str:
+    failed = sum(sum(reasons.values()) for reasons in counts["failures"].values())
+    text = (
+        f"{counts['accepted']:,} random crystals screened, {counts['candidates']['total']} kept, "
+        f"{counts['relaxed']['total']} relaxed ({counts['converged']['total']} converged): "
+        f"{counts['new']['total']} new, {counts['matching']['total']} known, "
+        f"{counts['duplicates']} duplicates"
+    )
+    return text + (
+        f", {failed} failed (crysearch results --collection failures)." if failed else "."
+    )

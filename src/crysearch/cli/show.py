@@ -1,0 +1,86 @@
+"""``crysearch show``: one document, or where a relaxed structure comes from."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from bson.binary import Binary
+
+from crysearch.cli import common
+from crysearch.records import queries
+from crysearch.records.values import structure_from_document
+
+
+def show(
+    identifier: Annotated[
+        str, typer.Argument(metavar="ID", help="The beginning of an id, or such as `mp-149`.")
+    ],
+    lineage: Annotated[
+        bool, typer.Option("--lineage", "-l", help="Where a relaxed structure comes from.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole document as JSON.")] = False,
+) -> None:
+    """Show one record."""
+    with common.reading() as records:
+        searches = [item["_id"] for item in queries.searches(records)]
+        search = searches[0] if len(searches) > 1 and not identifier.isalnum() else None
+        collection, document = queries.find_by_id_prefix(records, identifier, search=search)
+        ancestry = (
+            queries.lineage(records, document["_id"]) if collection == "relaxations" else None
+        )
+    content: Any = ancestry if lineage and ancestry is not None else document
+    if as_json:
+        json.dump(content, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
+        sys.stdout.write("\n")
+        return
+    typer.echo(f"{collection} {document['_id']}\n")
+    hidden = ("structure", "initial_structure", "fingerprint", "provenance", "_id", "input")
+    rows = [
+        {"field": name, "value": value}
+        for name, value in document.items()
+        if name not in hidden and value is not None and name != "history"
+    ]
+    common.print_rows(rows, common.Format.table, columns=["field", "value"])
+    if "structure" in document:
+        typer.echo(f"\n{structure_from_document(document)}")
+    if ancestry is not None:
+        typer.echo("\nWhere it comes from:")
+        for line in _ancestry_lines(ancestry):
+            typer.echo(f"  {line}")
+
+
+def _ancestry_lines(ancestry: dict[str, Any]) -> list[str]:
+    relaxation, candidate = ancestry["relaxation"], ancestry["candidate"]
+    lines = [f"relaxation {relaxation['_id']} with {relaxation['engine']}"]
+    if ancestry["reference"] is not None:
+        lines.append(f"of the known structure {ancestry['reference']['reference_id']}")
+    if candidate is not None:
+        lines.append(
+            f"of random crystal {candidate['_id']}: seed {candidate['seed']}, number "
+            f"{candidate['index']}, space group {candidate['space_group_requested']}, Wyckoff "
+            f"positions {candidate['wyckoff']}"
+        )
+        for name in ("nearest_reference", "nearest_replica"):
+            nearest = candidate[name]
+            if nearest is not None:
+                label = nearest.get("reference_id") or nearest.get("label")
+                lines.append(
+                    f"{name.replace('_', ' ')} {label} ({nearest['id']}) at Pearson's distance "
+                    f"{nearest['distance']:.3f}"
+                )
+    if ancestry["model"] is not None:
+        model = ancestry["model"]
+        lines.append(
+            f"replica decoded by {model['model']} {model['_id']}, seed {model['seed']}, trained "
+            f"on {len(ancestry['references'])} known structures"
+        )
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Binary):
+        return list(value.as_vector().data)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

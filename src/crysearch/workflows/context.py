@@ -1,0 +1,133 @@
+"""From a specification to the objects of the science modules, and to the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+import numpy as np
+
+from crysearch.errors import SpecError
+from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.generative import available_models
+from crysearch.records import RecordStore, open_records
+from crysearch.records.values import from_binary_vector
+from crysearch.relaxation import RelaxationSettings, Relaxer, available_relaxers, create_relaxer
+from crysearch.sampling import CrystalRequest
+from crysearch.settings import load_settings
+from crysearch.spec import SearchSpec
+
+
+@contextmanager
+def job_records() -> Iterator[RecordStore]:
+    """The record store of the settings, closed afterwards.
+
+    Settings are read where the job runs, so that no address or password travels with a job.
+    """
+    with open_records(load_settings().database.get_secret_value()) as records:
+        yield records
+
+
+def radial_distribution_function(spec: SearchSpec) -> RadialDistributionFunction:
+    """The fingerprint of the specification."""
+    part = spec.fingerprint
+    return RadialDistributionFunction(
+        cutoff=part.cutoff,
+        grid_points=part.grid_points,
+        smearing=part.smearing,
+        quantity=part.quantity,
+        species=spec.species if part.species_resolved else None,
+    )
+
+
+def pair_distances(spec: SearchSpec) -> dict[tuple[str, str], float]:
+    """Minimum distances (Å) with pairs as tuples, in both orders."""
+    distances: dict[tuple[str, str], float] = {}
+    for pair, distance in spec.minimum_distances.items():
+        first, second = pair.split("-")
+        distances[first, second] = distances[second, first] = distance
+    return distances
+
+
+def crystal_request(spec: SearchSpec, formula_units: int) -> CrystalRequest:
+    """The request for random crystals of one cell size."""
+    return CrystalRequest(
+        species=spec.species,
+        counts=tuple(formula_units * count for count in spec.counts),
+        volume=formula_units * spec.volume_per_formula_unit,
+        volume_tolerance=spec.volume_tolerance,
+        minimum_distances=pair_distances(spec),
+        space_groups=spec.sampling.space_groups,
+        attempts_per_group=spec.sampling.attempts_per_group,
+        attempts_per_orbit=spec.sampling.attempts_per_orbit,
+    )
+
+
+def relaxation_settings(spec: SearchSpec) -> RelaxationSettings:
+    """Convergence criteria of the specification."""
+    part = spec.relaxation
+    return RelaxationSettings(
+        force_tolerance=part.force_tolerance,
+        stress_tolerance=part.stress_tolerance,
+        max_steps=part.max_steps,
+    )
+
+
+def make_relaxer(spec: SearchSpec) -> Relaxer:
+    """The relaxation engine of the specification on the device of the settings."""
+    options: dict[str, object] = {}
+    if _is_pretrained(spec.relaxation.engine):
+        settings = load_settings()
+        options["device"] = settings.device
+        if settings.threads is not None:
+            options["threads"] = settings.threads
+    return create_relaxer(spec.relaxation.engine, **options)
+
+
+def _is_pretrained(engine: str) -> bool:
+    return any(info.name == engine and "torch" in info.packages for info in available_relaxers())
+
+
+def validate(spec: SearchSpec) -> None:
+    """Checks that need the science modules, made before any work starts.
+
+    Raises
+    ------
+    SpecError
+        Lists every field that cannot work: an unknown model or engine, a missing package, or a
+        composition, volume and distances that no crystal meets.
+    """
+    problems: list[str] = []
+    if spec.generative.model not in available_models():
+        problems.append(
+            f"generative.model: {spec.generative.model!r} — choose one of "
+            f"{', '.join(available_models())}"
+        )
+    engines = {info.name: info for info in available_relaxers()}
+    engine = engines.get(spec.relaxation.engine)
+    if engine is None:
+        problems.append(
+            f"relaxation.engine: {spec.relaxation.engine!r} — choose one of {', '.join(engines)}"
+        )
+    elif not engine.installed:
+        problems.append(
+            f"relaxation.engine: {engine.name!r} needs {', '.join(engine.missing)} — run "
+            f"{engine.install}"
+        )
+    if spec.sampling.sampler == "pyxtal" and find_spec("pyxtal") is None:
+        problems.append("sampling.sampler: 'pyxtal' is not installed — run pip install pyxtal")
+    for formula_units in spec.formula_units:
+        try:
+            crystal_request(spec, formula_units)
+        except Exception as error:
+            problems.append(f"formula_units {formula_units}: {error}")
+    if problems:
+        raise SpecError("the search cannot work:\n  " + "\n  ".join(problems))
+
+
+def fingerprints_of(documents: list[dict], size: int) -> np.ndarray:
+    """Fingerprints stored in documents, shape (n, size)."""
+    if not documents:
+        return np.empty((0, size))
+    return np.stack([from_binary_vector(document["fingerprint"]) for document in documents])

@@ -1,0 +1,65 @@
+"""A whole search in this process."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from typing import Any
+
+from jobflow import JobStore, run_locally
+from maggma.stores import MemoryStore
+
+from crysearch.records import RecordStore
+from crysearch.spec import SearchSpec
+from crysearch.workflows import stages
+from crysearch.workflows.context import job_records
+from crysearch.workflows.makers import CrystalSearchMaker
+
+
+def run_search(spec: SearchSpec) -> dict[str, Any]:
+    """Run a search to its end, or continue one that was interrupted.
+
+    Everything is written to the records of the settings as it is made. A search is known by its
+    specification: one that is complete is not run again.
+
+    Returns
+    -------
+    dict
+        The summary of the verdicts.
+
+    Raises
+    ------
+    CrysearchError
+        If the search cannot work, or a stage fails; the failure is in the records.
+    """
+    flow = CrystalSearchMaker().make(spec)
+    with job_records() as records:
+        stages.open_search(records, spec)
+        try:
+            return _run(flow, spec, records)
+        except BaseException:
+            stages.finish_search(records, spec, "failed")
+            raise
+
+
+def _run(flow: Any, spec: SearchSpec, records: RecordStore) -> dict[str, Any]:
+    # Outputs of jobs are small summaries that only this run needs; results are in the records.
+    logging.getLogger("jobflow").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # jobflow's own use of a function that monty means to remove in 2028.
+        warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
+        # Batches do not depend on one another; here they run one after the other anyway.
+        warnings.filterwarnings("ignore", message="Some jobs are not connected")
+        run_locally(
+            flow,
+            log=False,
+            create_folders=False,
+            root_dir=folder,
+            ensure_success=True,
+            raise_immediately=True,
+            store=JobStore(MemoryStore()),
+        )
+    search = records.get("searches", spec.search_id)
+    assert search is not None
+    return search["stages"]["verdicts"]["summary"]

@@ -1,0 +1,133 @@
+"""Known structures: gathered, checked, fingerprinted."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymatgen.core import Composition, Structure
+
+from crysearch.analysis import analyse_symmetry
+from crysearch.errors import RecordsError, ReferencesError
+from crysearch.records import RecordStore, documents
+from crysearch.references import (
+    Reference,
+    SetAside,
+    check_references,
+    fetch_materials_project,
+    load_files,
+    load_snapshot,
+)
+from crysearch.settings import load_settings
+from crysearch.spec import SearchSpec
+from crysearch.workflows.context import pair_distances, radial_distribution_function
+from crysearch.workflows.progress import progress_bar
+
+logger = logging.getLogger("crysearch")
+
+
+def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
+    """Write a document for every known structure, sound or set aside.
+
+    Raises
+    ------
+    ReferencesError
+        If the source fails or no sound structure is left.
+    """
+    sound, set_aside = check_references(
+        _load(records, spec),
+        pair_distances(spec),
+        formula=spec.composition,
+        include_amorphous=spec.references.include_amorphous,
+        exclude=spec.references.exclude,
+    )
+    reasons = Counter(item.reason for item in set_aside)
+    if not sound:
+        raise ReferencesError(
+            f"references: none of the {len(set_aside)} structures found is sound "
+            f"({', '.join(f'{n} {reason}' for reason, n in reasons.most_common()) or 'none found'})"
+            "; choose another source, or relax minimum_distances or references.include_amorphous"
+        )
+    rdf = radial_distribution_function(spec)
+    fingerprints = rdf.from_structures([reference.structure for reference in sound])
+    written = []
+    with progress_bar("Known structures", len(sound) + len(set_aside), "structures") as bar:
+        for reference, fingerprint in zip(sound, fingerprints, strict=True):
+            written.append(_document(spec, reference, fingerprint=fingerprint))
+            bar.update()
+        for item in set_aside:
+            written.append(_document(spec, item.reference, set_aside=item))
+            bar.update()
+    records.upsert("references", written)
+    for item in set_aside:
+        logger.info("set aside %s: %s", item.reference.reference_id, item.detail)
+    return {"sound": len(sound), "set_aside": dict(reasons)}
+
+
+def _load(records: RecordStore, spec: SearchSpec) -> list[Reference]:
+    query = spec.references
+    if query.source == "snapshot":
+        return load_snapshot(spec.composition)
+    if query.source == "files":
+        return load_files(query.files)
+    return _from_materials_project(records, spec.composition)
+
+
+def _from_materials_project(records: RecordStore, formula: str) -> list[Reference]:
+    """The answer kept in the records if it is young enough, else one query of the database."""
+    settings = load_settings()
+    reduced = Composition(formula).reduced_formula
+    blob_id = f"materials-project-{reduced}"
+    try:
+        content = json.loads(records.get_blob(blob_id))
+    except RecordsError:
+        content = None
+    if content is not None:
+        age = datetime.now(UTC) - datetime.fromisoformat(content["fetched_at"])
+        if age <= timedelta(days=settings.materials_project_cache_days):
+            logger.info("Materials Project: using the answer kept since %s", content["fetched_at"])
+            return [
+                Reference(**entry | {"structure": Structure.from_dict(entry["structure"])})
+                for entry in content["references"]
+            ]
+    found = fetch_materials_project(
+        formula,
+        settings.materials_project_api_key,
+        endpoint=settings.materials_project_endpoint,
+    )
+    content = {
+        "fetched_at": datetime.now(UTC).isoformat(),
+        "references": [
+            vars(reference) | {"structure": reference.structure.as_dict()} for reference in found
+        ],
+    }
+    records.put_blob(blob_id, json.dumps(content).encode(), {"formula": reduced})
+    return found
+
+
+def _document(
+    spec: SearchSpec,
+    reference: Reference,
+    *,
+    fingerprint: Any = None,
+    set_aside: SetAside | None = None,
+) -> dict[str, Any]:
+    symmetry = analyse_symmetry(reference.structure, spec.analysis.symmetry_tolerance)
+    return documents.reference_document(
+        search=spec.search_id,
+        reference_id=reference.reference_id,
+        structure=reference.structure,
+        status="sound" if set_aside is None else "set_aside",
+        reason=None if set_aside is None else set_aside.reason,
+        detail=None if set_aside is None else set_aside.detail,
+        source=reference.source,
+        fingerprint=fingerprint,
+        space_group_number=symmetry.number,
+        space_group_symbol=symmetry.symbol,
+        energy_above_ground_state=reference.energy_above_ground_state,
+        energy_origin=reference.energy_origin,
+        metadata=reference.metadata,
+    )

@@ -1,0 +1,186 @@
+"""Relaxation of the references and of the kept crystals, one batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+from pymatgen.core import Structure
+
+from crysearch.analysis import Symmetry, analyse_symmetry
+from crysearch.errors import CrysearchError
+from crysearch.fingerprints import NearestFingerprint, pearson_distance
+from crysearch.records import RecordStore, documents
+from crysearch.records.values import from_binary_vector, structure_from_document
+from crysearch.relaxation import RelaxationResult, Relaxer
+from crysearch.spec import SearchSpec
+from crysearch.workflows.context import (
+    fingerprints_of,
+    make_relaxer,
+    radial_distribution_function,
+    relaxation_settings,
+)
+from crysearch.workflows.progress import progress_bar
+from crysearch.workflows.stages.generation import sound_references
+
+ParentKind = Literal["reference", "candidate"]
+STAGE = "relaxation"
+
+
+def pending_batches(
+    records: RecordStore, spec: SearchSpec, kind: ParentKind
+) -> list[tuple[str, list[str]]]:
+    """Batches of structures still to be relaxed: name and document ids of each.
+
+    Batches are always cut in the same way, and one that an interrupted run has not finished is
+    done again whole: what a batch holds can change the last digits of its energies, so a continued
+    search ends with the same numbers as an undisturbed one.
+    """
+    if kind == "reference":
+        parents = sound_references(records, spec, ["nsites", "structure"])
+        limit = spec.relaxation.maximum_reference_atoms
+        sizes = {parent["_id"]: len(_primitive(parent)) for parent in parents}
+        ids = [key for key, size in sizes.items() if limit is None or size <= limit]
+        ids.sort(key=lambda key: sizes[key])
+    else:
+        order = [("formula_units", 1), ("batch", 1), ("index", 1)]
+        parents = records.find("candidates", {"search": spec.search_id}, ["_id"], order)
+        ids = [parent["_id"] for parent in parents]
+    size = spec.relaxation.batch_size
+    batches = [ids[start : start + size] for start in range(0, len(ids), size)]
+    done = _finished(records, spec)
+    return [
+        (f"relaxing {kind}s {number}/{len(batches)}", batch)
+        for number, batch in enumerate(batches, 1)
+        if not set(batch) <= done
+    ]
+
+
+def relax_batch(
+    records: RecordStore, spec: SearchSpec, kind: ParentKind, name: str, ids: list[str]
+) -> dict[str, Any]:
+    """Relax one batch; each structure becomes a relaxation or a failure document."""
+    collection = "references" if kind == "reference" else "candidates"
+    found = {d["_id"]: d for d in records.find(collection, {"_id": {"$in": ids}})}
+    missing = [key for key in ids if key not in found]
+    if missing:
+        raise CrysearchError(
+            f"{len(missing)} {collection} to be relaxed are no longer in the records (first: "
+            f"{missing[0]}); run the search again to make them again"
+        )
+    parents = [found[key] for key in ids]
+    initial = [
+        _primitive(parent) if kind == "reference" else structure_from_document(parent)
+        for parent in parents
+    ]
+    relaxer = make_relaxer(spec)
+    with progress_bar(name.capitalize(), len(ids), "structures") as bar:
+        results = relaxer.relax(initial, relaxation_settings(spec), bar.update)
+    describe = _Describer(records, spec, kind, relaxer)
+    relaxed, failed = [], []
+    for parent, result in zip(parents, results, strict=True):
+        if result.structure is None:
+            failed.append(
+                documents.failure_document(
+                    search=spec.search_id,
+                    stage=STAGE,
+                    where=relaxer.name,
+                    reason=result.failure or "unknown",
+                    detail=result.failure_detail or "the engine gave no reason",
+                    input=result.initial,
+                    parent=parent["_id"],
+                    provenance={"engine": relaxer.provenance},
+                )
+            )
+        else:
+            relaxed.append(describe(parent, result, result.structure))
+    records.upsert("failures", failed)
+    records.upsert("relaxations", relaxed)
+    return {
+        "relaxed": len(relaxed),
+        "converged": sum(document["converged"] for document in relaxed),
+        "failed": len(failed),
+    }
+
+
+class _Describer:
+    """Writes the document of a relaxed structure, all but the verdicts among structures."""
+
+    def __init__(
+        self, records: RecordStore, spec: SearchSpec, kind: ParentKind, relaxer: Relaxer
+    ) -> None:
+        self.spec, self.kind, self.relaxer = spec, kind, relaxer
+        self.rdf = radial_distribution_function(spec)
+        self.references = sound_references(records, spec, ["reference_id", "fingerprint"])
+        self.nearest = NearestFingerprint(fingerprints_of(self.references, self.rdf.size))
+
+    def __call__(
+        self, parent: dict[str, Any], result: RelaxationResult, structure: Structure
+    ) -> dict[str, Any]:
+        assert result.evaluation is not None
+        before = from_binary_vector(parent["fingerprint"])
+        after = self.rdf.from_structures([structure])[0]
+        indices, distances = self.nearest.query(np.stack([before, after]))
+        reference = self.references[indices[1]]
+        symmetry = self._symmetry(structure)
+        return documents.relaxation_document(
+            search=self.spec.search_id,
+            parent_kind=self.kind,
+            parent_id=parent["_id"],
+            engine=self.relaxer.name,
+            structure=structure,
+            energy=result.evaluation.energy,
+            converged=result.converged,
+            steps=result.steps,
+            groups=parent.get("groups", ()),
+            initial_structure=result.initial,
+            max_force=result.evaluation.largest_force,
+            max_stress=result.evaluation.largest_stress,
+            space_group_before=_space_group(self._symmetry(result.initial)),
+            space_group_after=_space_group(symmetry),
+            wyckoff_after=symmetry[0].wyckoff_label,
+            fingerprint=after,
+            distance_before=float(distances[0]),
+            distance_after=float(distances[1]),
+            distance_moved=pearson_distance(before, after),
+            nearest_reference_after={
+                "id": reference["_id"],
+                "reference_id": reference["reference_id"],
+                "distance": float(distances[1]),
+            },
+            provenance={"engine": self.relaxer.provenance},
+        )
+
+    def _symmetry(self, structure: Structure) -> tuple[Symmetry, Symmetry]:
+        part = self.spec.analysis
+        return (
+            analyse_symmetry(structure, part.symmetry_tolerance),
+            analyse_symmetry(structure, part.strict_symmetry_tolerance),
+        )
+
+
+def _space_group(found: Iterable[Symmetry]) -> dict[str, Any] | None:
+    """The space group at the reporting tolerance, with the number at the strict one beside it."""
+    reported, strict = found
+    if reported.number is None:
+        return None
+    return {
+        "number": reported.number,
+        "symbol": reported.symbol,
+        "tolerance": reported.tolerance,
+        "strict_number": strict.number,
+        "strict_tolerance": strict.tolerance,
+    }
+
+
+def _primitive(document: dict[str, Any]) -> Structure:
+    """The reference's primitive cell: the same crystal, fewer atoms to relax."""
+    return structure_from_document(document).get_primitive_structure()
+
+
+def _finished(records: RecordStore, spec: SearchSpec) -> set[str]:
+    here = {"search": spec.search_id}
+    relaxed = records.find("relaxations", here, ["parent_id"])
+    failed = records.find("failures", here | {"stage": STAGE}, ["parent"])
+    return {d["parent_id"] for d in relaxed} | {d["parent"] for d in failed}
