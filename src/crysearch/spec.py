@@ -95,7 +95,12 @@ class GenerativeSpec(SpecPart):
     )
     epochs: PositiveInt = Field(2000, description="Passes over the training set.")
     batch_size: PositiveInt = Field(32, description="Fingerprints per optimiser step.")
-    learning_rate: PositiveFloat = Field(1e-3, description="Adam's step size.")
+    learning_rate: PositiveFloat = Field(3e-3, description="Adam's step size.")
+    initial_weight_scale: PositiveFloat = Field(
+        1.4,
+        description="Initial weights are normal with this times √(2 / inputs of the layer) as "
+        "standard deviation.",
+    )
 
 
 class Interpolation(SpecPart):

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from crysearch.errors import AnalysisError
@@ -209,7 +209,5 @@ def label_points(axes: Axes, points: np.ndarray, texts: Sequence[str], taken: np
 
 def _text_box(label: Annotation, renderer: RendererAgg) -> Bbox:
     """Where the words are, without the line to the point."""
-    arrow, label.arrow_patch = label.arrow_patch, None
-    box = label.get_window_extent(renderer)
-    label.arrow_patch = arrow
-    return box
+    label.update_positions(renderer)
+    return Text.get_window_extent(label, renderer)

@@ -43,6 +43,7 @@ def train_model(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
         input_size=fingerprints.shape[1],
         hidden_layers=part.hidden_layers,
         latent_dimension=part.latent_dimension,
+        initial_weight_scale=part.initial_weight_scale,
     )
     with progress_bar(f"Training the {part.model}", part.epochs, "epochs") as bar:
         history = model.fit(
