@@ -9,23 +9,7 @@ import pytest
 
 from crysearch.records import RecordStore, open_records
 from crysearch.spec import SearchSpec
-
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "formula_units": [4, 8],
-    "generative": {"epochs": 60},
-    "replicas": {"grid_points": 4, "random_points": 3},
-    "sampling": {"batch_size": 60},
-    "screening": {"threshold": 0.2, "quotas": {"I": 3, "II": 0, "III": 3}},
-    "relaxation": {
-        "engine": "stillinger-weber",
-        "force_tolerance": 0.05,
-        "max_steps": 60,
-        "batch_size": 4,
-        "maximum_reference_atoms": 4,
-    },
-    "seed": 3,
-}
+from small_search import SMALL
 
 
 @pytest.fixture

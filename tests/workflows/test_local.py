@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from crysearch.analysis import analyse_symmetry
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
 from crysearch.records import open_records, queries
 from crysearch.records.values import from_binary_vector, structure_from_document
-from crysearch.spec import SearchSpec
 from crysearch.workflows import run_search
 
 from .conftest import content
@@ -27,22 +25,9 @@ RUN = (
 )
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> tuple[SearchSpec, Path]:
-    """One undisturbed search, shared by the tests that only read it."""
-    from .conftest import SMALL
-
-    place = tmp_path_factory.mktemp("finished") / "records"
-    spec = SearchSpec.build(SMALL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CRYSEARCH_DATABASE", str(place))
-        run_search(spec)
-    return spec, place
-
-
 @pytest.mark.slow
-def test_everything_asked_for_is_in_the_records(finished):
-    spec, place = finished
+def test_everything_asked_for_is_in_the_records(finished_search):
+    spec, place = finished_search
     with open_records(place, read_only=True) as records:
         search = queries.resolve_search(records, spec.search_id)
         assert search["status"] == "complete"
@@ -62,9 +47,9 @@ def test_everything_asked_for_is_in_the_records(finished):
 
 
 @pytest.mark.slow
-def test_stored_numbers_follow_from_stored_structures(finished):
+def test_stored_numbers_follow_from_stored_structures(finished_search):
     """Distances, symmetries and energies are recomputed from what was stored."""
-    spec, place = finished
+    spec, place = finished_search
     rdf = RadialDistributionFunction()
     with open_records(place, read_only=True) as records:
         known = records.find("references", {"status": "sound"})
@@ -97,8 +82,8 @@ def test_stored_numbers_follow_from_stored_structures(finished):
 
 
 @pytest.mark.slow
-def test_lineage_leads_back_to_the_references(finished):
-    spec, place = finished
+def test_lineage_leads_back_to_the_references(finished_search):
+    spec, place = finished_search
     with open_records(place, read_only=True) as records:
         document = records.find("relaxations", {"parent_kind": "candidate"})[0]
         ancestry = queries.lineage(records, document["_id"])
@@ -110,10 +95,10 @@ def test_lineage_leads_back_to_the_references(finished):
 
 
 @pytest.mark.slow
-def test_the_stored_model_decodes_to_the_stored_replicas(finished):
+def test_the_stored_model_decodes_to_the_stored_replicas(finished_search):
     from crysearch.workflows.stages.generation import load_trained_model
 
-    spec, place = finished
+    spec, place = finished_search
     with open_records(place, read_only=True) as records:
         model = load_trained_model(records, spec.search_id)
         replicas = records.find("replicas")
@@ -125,8 +110,8 @@ def test_the_stored_model_decodes_to_the_stored_replicas(finished):
 
 
 @pytest.mark.slow
-def test_a_complete_search_is_not_run_again_and_nothing_doubles(finished, monkeypatch):
-    spec, place = finished
+def test_a_complete_search_is_not_run_again_and_nothing_doubles(finished_search, monkeypatch):
+    spec, place = finished_search
     before = content(place)
     monkeypatch.setenv("CRYSEARCH_DATABASE", str(place))
     run_search(spec)
@@ -135,13 +120,15 @@ def test_a_complete_search_is_not_run_again_and_nothing_doubles(finished, monkey
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["candidates", "relaxations"])
-def test_a_killed_search_continues_and_ends_with_the_same_records(finished, tmp_path, moment):
+def test_a_killed_search_continues_and_ends_with_the_same_records(
+    finished_search, tmp_path, moment
+):
     """SIGKILL as soon as the collection has documents; the next run ends like an undisturbed one.
 
     The undisturbed search ran in another process, so this also shows that two runs with one seed
     give identical records.
     """
-    spec, undisturbed = finished
+    spec, undisturbed = finished_search
     place = tmp_path / "records"
     file = tmp_path / "spec.yaml"
     file.write_text(spec.to_yaml(), encoding="utf-8")
