@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+# OpenMP threads that wait by spinning make torch tens of times slower as soon as anything else
+# uses the cores. Must be set before torch is imported; a value set by the user stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"

@@ -54,8 +54,10 @@ class Settings(BaseSettings):
         "again; 0 always asks.",
     )
     device: str = Field("auto", description="Device of the potentials: auto, cpu or cuda.")
-    threads: PositiveInt | None = Field(
-        None, description="CPU threads of the potentials; all of the machine's by default."
+    threads: PositiveInt = Field(
+        1,
+        description="CPU threads of the potentials. More can be faster on idle cores, and change "
+        "the last digits of the results.",
     )
 
     @classmethod

@@ -79,9 +79,7 @@ def make_relaxer(spec: SearchSpec) -> Relaxer:
     options: dict[str, object] = {}
     if _is_pretrained(spec.relaxation.engine):
         settings = load_settings()
-        options["device"] = settings.device
-        if settings.threads is not None:
-            options["threads"] = settings.threads
+        options = {"device": settings.device, "threads": settings.threads}
     return create_relaxer(spec.relaxation.engine, **options)
 
 

@@ -1,0 +1,143 @@
+"""The engines by name; adding one is a new file and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from crysearch.errors import RelaxationError
+from crysearch.relaxation.base import Relaxer
+
+
+@dataclass(frozen=True)
+class RelaxerInfo:
+    """An engine in the registry.
+
+    Attributes
+    ----------
+    name
+        What :func:`create_relaxer` takes.
+    description
+        One line for people.
+    packages
+        Import names of the packages that it needs beyond the core ones.
+    install
+        The pip command that brings them; empty if none is needed.
+    """
+
+    name: str
+    description: str
+    module: str
+    factory: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+    packages: tuple[str, ...] = ()
+    install: str = ""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that are not installed."""
+        return tuple(package for package in self.packages if find_spec(package) is None)
+
+    @property
+    def installed(self) -> bool:
+        """Whether every package is there."""
+        return not self.missing
+
+
+_ENGINES = {
+    info.name: info
+    for info in (
+        RelaxerInfo(
+            "sevennet-0",
+            "SevenNet-0, pretrained on PBE relaxations of the Materials Project",
+            "crysearch.relaxation.sevennet",
+            "SevenNetRelaxer",
+            (("model", "sevennet-0"),),
+            ("sevenn", "torch"),
+            'pip install "sevenn>=0.13,<0.14"',
+        ),
+        RelaxerInfo(
+            "sevennet-mf-0",
+            "SevenNet-MF-0, pretrained on PBE and r2SCAN, used at PBE level",
+            "crysearch.relaxation.sevennet",
+            "SevenNetRelaxer",
+            (("model", "sevennet-mf-0"),),
+            ("sevenn", "torch"),
+            'pip install "sevenn>=0.13,<0.14"',
+        ),
+        RelaxerInfo(
+            "chgnet",
+            "CHGNet 0.3.0, pretrained on PBE relaxations of the Materials Project",
+            "crysearch.relaxation.chgnet",
+            "ChgnetRelaxer",
+            (),
+            ("chgnet", "torch"),
+            'pip install "chgnet>=0.4.2,<0.5"',
+        ),
+        RelaxerInfo(
+            "stillinger-weber",
+            "Stillinger–Weber silicon (1985), classical and cheap: for trials and tests",
+            "crysearch.relaxation.ase_calculator",
+            "stillinger_weber",
+            (),
+            ("matscipy",),
+            'pip install "matscipy>=1.1"',
+        ),
+        RelaxerInfo(
+            "emt",
+            "Effective medium theory (Al Cu Ag Au Ni Pd Pt), classical and cheap: for trials "
+            "and tests",
+            "crysearch.relaxation.ase_calculator",
+            "effective_medium_theory",
+        ),
+    )
+}
+
+
+def available_relaxers() -> list[RelaxerInfo]:
+    """Every engine of the registry, installed or not (see ``RelaxerInfo.installed``)."""
+    return list(_ENGINES.values())
+
+
+def create_relaxer(name: str, **options: Any) -> Relaxer:
+    """Make an engine.
+
+    Parameters
+    ----------
+    name
+        One of the names of :func:`available_relaxers`.
+    **options
+        Options of the engine; the pretrained potentials take ``device`` (``"cpu"``, ``"cuda"``,
+        ``"auto"``) and ``threads``.
+
+    Returns
+    -------
+    Relaxer
+        The engine, with its weights loaded.
+
+    Raises
+    ------
+    RelaxationError
+        If the name is unknown, a package is missing or an option is wrong.
+    """
+    info = _ENGINES.get(name)
+    if info is None:
+        raise RelaxationError(
+            f"relaxation engine {name!r} is unknown; choose one of {', '.join(_ENGINES)}"
+        )
+    if not info.installed:
+        raise RelaxationError(
+            f"relaxation engine {name!r} needs the package {', '.join(info.missing)}, which is "
+            f"not installed; run: {info.install}"
+        )
+    factory: Callable[..., Relaxer] = getattr(import_module(info.module), info.factory)
+    try:
+        return factory(**dict(info.arguments), **options)
+    except TypeError as error:
+        raise RelaxationError(
+            f"relaxation engine {name!r} does not take these options "
+            f"({', '.join(sorted(options)) or 'none'}): {error}"
+        ) from error
