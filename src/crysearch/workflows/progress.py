@@ -18,11 +18,13 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._last = ""
 
     def write(self, text: str) -> None:
         text = text.replace("\r", "").strip()
-        if text:
+        if text and text != self._last:
             self._stream.write(text + "\n")
+            self._last = text
 
     def flush(self) -> None:
         self._stream.flush()
