@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-QUOTA  ?= 8
+QUOTA  ?= 40
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off
+# One thread per worker: results and times then do not depend on what else runs.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup search test test-fast lint format docs benchmark clean
@@ -33,10 +35,10 @@ search: ## Search for new silicon allotropes (small quotas; QUOTA=350 is the pap
 	$(BIN)/crysearch run flows/si_allotropes.py --set quota=$(QUOTA) --set formula_units=8 --set maximum_reference_atoms=48
 
 test: setup lint  ## Run the linters and the whole test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: setup  ## Run the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check .
