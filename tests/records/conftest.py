@@ -30,19 +30,11 @@ def local(tmp_path: Path) -> Iterator[RecordStore]:
         yield store
 
 
-@pytest.fixture(
-    params=[
-        "local",
-        "mongomock",  # an independent database with pymongo's interface
-        pytest.param(
-            "mongodb",
-            marks=pytest.mark.skipif(
-                MONGODB_URI is None,
-                reason="CRYSEARCH_TEST_MONGODB_URI names no MongoDB server to test against",
-            ),
-        ),
-    ]
-)
+# mongomock: an independent database with pymongo's interface.
+BACKENDS = ["local", "mongomock", *(["mongodb"] if MONGODB_URI else [])]
+
+
+@pytest.fixture(params=BACKENDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordStore]:
     """Every kind of database, empty, behind the same store."""
     if request.param == "local":

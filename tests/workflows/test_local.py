@@ -15,7 +15,10 @@ from crysearch.analysis import analyse_symmetry
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
 from crysearch.records import open_records, queries
 from crysearch.records.values import from_binary_vector, structure_from_document
+from crysearch.references import load_snapshot
+from crysearch.spec import SearchSpec
 from crysearch.workflows import run_search
+from small_search import SMALL
 
 from .conftest import content
 
@@ -116,6 +119,30 @@ def test_a_complete_search_is_not_run_again_and_nothing_doubles(finished_search,
     monkeypatch.setenv("CRYSEARCH_DATABASE", str(place))
     run_search(spec)
     assert content(place) == before
+
+
+@pytest.mark.slow
+def test_settings_and_files_relative_to_the_current_folder_hold_in_every_job(tmp_path, monkeypatch):
+    """jobflow can change folders between jobs; records and references must not move with it."""
+    monkeypatch.delenv("CRYSEARCH_DATABASE", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "crysearch.yaml").write_text("database: here\n", encoding="utf-8")
+    known = tmp_path / "known"
+    known.mkdir()
+    for reference in load_snapshot("Si")[:6]:
+        reference.structure.to(str(known / f"{reference.reference_id}.cif"))
+    spec = SearchSpec.build(SMALL).with_changes(
+        {
+            "formula_units": [4],
+            "screening.quotas": {"I": 0, "II": 0, "III": 2},
+            "references": {"source": "files", "files": ["known"]},
+        }
+    )
+    assert run_search(spec)["judged"] >= 1
+    with open_records(tmp_path / "here", read_only=True) as records:
+        assert queries.resolve_search(records)["status"] == "complete"
+    assert {path.name for path in tmp_path.iterdir()} == {"crysearch.yaml", "known", "here"}
 
 
 @pytest.mark.slow

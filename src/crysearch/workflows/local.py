@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import warnings
 from typing import Any
 
@@ -46,7 +45,7 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
 def _run(flow: Any, spec: SearchSpec, records: RecordStore) -> dict[str, Any]:
     # Outputs of jobs are small summaries that only this run needs; results are in the records.
     logging.getLogger("jobflow").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # jobflow's own use of a function that monty means to remove in 2028.
         warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
         # Batches do not depend on one another; here they run one after the other anyway.
@@ -55,7 +54,6 @@ def _run(flow: Any, spec: SearchSpec, records: RecordStore) -> dict[str, Any]:
             flow,
             log=False,
             create_folders=False,
-            root_dir=folder,
             ensure_success=True,
             raise_immediately=True,
             store=JobStore(MemoryStore()),
