@@ -31,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 search: ## Search for new silicon allotropes (small quotas; QUOTA=350 is the paper's)
 	@if [ -e $(READY) ] && [ $(READY) -nt pyproject.toml ] && [ $(READY) -nt constraints.txt ]; \
 	  then echo "Reusing the set-up in $(VENV)."; fi
-	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --silent setup
 	$(BIN)/crysearch run flows/si_allotropes.py --set quota=$(QUOTA) --set formula_units=8 --set maximum_reference_atoms=48
 
 test: setup lint  ## Run the linters and the whole test suite
