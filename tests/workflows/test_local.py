@@ -16,6 +16,7 @@ from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
 from crysearch.records import open_records, queries
 from crysearch.records.values import from_binary_vector, structure_from_document
 from crysearch.references import load_snapshot
+from crysearch.relaxation import create_relaxer
 from crysearch.spec import SearchSpec
 from crysearch.workflows import run_search
 from small_search import SMALL
@@ -73,10 +74,15 @@ def test_stored_numbers_follow_from_stored_structures(finished_search):
             assert abs(structure.volume / volume - 1) <= spec.volume_tolerance + 1e-9
             shortest = structure.distance_matrix[~np.eye(len(structure), dtype=bool)].min()
             assert shortest >= spec.minimum_distances["Si-Si"] - 1e-9
+        engine = create_relaxer(spec.relaxation.engine)
         lowest = min(d["energy_per_atom"] for d in records.find("relaxations", {"converged": True}))
         for document in records.find("relaxations"):
             symmetry = analyse_symmetry(structure_from_document(document), 0.1)
             assert document["space_group_after"]["number"] == symmetry.number
+            (single,) = engine.single_point(
+                [structure_from_document(document, "initial_structure")]
+            )
+            assert document["energy_per_atom_before"] == pytest.approx(single.energy_per_atom)
             if document["converged"]:
                 assert document["energy_above_ground_state_found"] == pytest.approx(
                     document["energy_per_atom"] - lowest

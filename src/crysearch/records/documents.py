@@ -233,6 +233,7 @@ def relaxation_document(
     energy: float,
     converged: bool,
     steps: int,
+    initial_energy: float | None = None,
     groups: Sequence[schema.Group] = (),
     initial_structure: Structure | None = None,
     max_force: float | None = None,
@@ -259,6 +260,8 @@ def relaxation_document(
     ----------
     energy
         Of the cell, eV; ``energy_per_atom`` follows from it.
+    initial_energy
+        Of the cell before the relaxation, eV.
     max_force, max_stress
         The largest norm of a force (eV/Å) and the largest stress component (GPa) left.
     space_group_before, space_group_after
@@ -288,6 +291,9 @@ def relaxation_document(
         ),
         "energy": energy,
         "energy_per_atom": energy / len(structure),
+        "energy_per_atom_before": (
+            None if initial_energy is None else initial_energy / len(structure)
+        ),
         "max_force": max_force,
         "max_stress": max_stress,
         "space_group_before": _shape(schema.SpaceGroup, space_group_before),

@@ -172,6 +172,7 @@ class RelaxationDocument(Document, StructureFields):
     initial_structure: dict[str, Any] | None
     energy: float
     energy_per_atom: float
+    energy_per_atom_before: float | None
     max_force: float | None
     max_stress: float | None
     space_group_before: SpaceGroup | None

@@ -165,6 +165,8 @@ class RelaxationResult:
         Machine word for the reason; None unless the status is ``"failed"``.
     failure_detail
         The reason as a sentence; None unless the status is ``"failed"``.
+    initial_energy
+        Energy of the cell as handed in, eV; None if the calculation failed.
     """
 
     initial: Structure
@@ -174,6 +176,7 @@ class RelaxationResult:
     status: Status
     failure: Failure | None = None
     failure_detail: str | None = None
+    initial_energy: float | None = None
 
     @property
     def converged(self) -> bool:

@@ -339,6 +339,7 @@ def _contact_cutoffs(atoms: Atoms, ratio: float) -> dict[tuple[int, int], float]
 
 
 def _result(member: _Member, status: str) -> RelaxationResult:
+    assert member.evaluation is not None
     moved = status != "single_point"
     return RelaxationResult(
         initial=member.initial,
@@ -346,6 +347,7 @@ def _result(member: _Member, status: str) -> RelaxationResult:
         evaluation=member.evaluation,
         steps=member.steps,
         status=status,  # type: ignore[arg-type]
+        initial_energy=member.initial_energy if moved else member.evaluation.energy,
     )
 
 

@@ -131,6 +131,7 @@ class _Describer:
             engine=self.relaxer.name,
             structure=structure,
             energy=result.evaluation.energy,
+            initial_energy=result.initial_energy,
             converged=result.converged,
             steps=result.steps,
             groups=parent.get("groups", ()),
