@@ -30,6 +30,8 @@ from pydantic import (
 from pymatgen.core import Composition, Element
 
 from crysearch.errors import SpecError
+from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.validation import describe_errors
 
 GROUPS = ("I", "II", "III")
 GroupName = Literal["I", "II", "III"]
@@ -332,6 +334,18 @@ class SearchSpec(SpecPart):
         return tuple(int(n) for n in Composition(self.composition).get_el_amt_dict().values())
 
     @property
+    def radial_distribution_function(self) -> RadialDistributionFunction:
+        """The fingerprint, ready to be computed."""
+        part = self.fingerprint
+        return RadialDistributionFunction(
+            cutoff=part.cutoff,
+            grid_points=part.grid_points,
+            smearing=part.smearing,
+            quantity=part.quantity,
+            species=self.species if part.species_resolved else None,
+        )
+
+    @property
     def search_id(self) -> str:
         """Identifier of the search: a hash of everything that can change a result."""
         content = self.model_dump(mode="json", exclude={"name"})
@@ -346,7 +360,7 @@ class SearchSpec(SpecPart):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            lines = _describe(error, content)
+            lines = describe_errors(error, content, cls)
             # Checks across fields run only when every field is valid by itself: run them on
             # what is left, so that a person sees everything at once.
             faulty = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
@@ -357,7 +371,7 @@ class SearchSpec(SpecPart):
                 except ValidationError as second:
                     lines += [
                         line
-                        for line in _describe(second, rest)
+                        for line in describe_errors(second, rest, cls)
                         if line.split(":")[0].split(".")[0] not in faulty
                     ]
             heading = f"{len(lines)} invalid field{'s' if len(lines) > 1 else ''}:"
@@ -394,38 +408,3 @@ class SearchSpec(SpecPart):
                     raise SpecError(f"{name}: {parent} is not a part of the specification")
             target[last] = value
         return self.build(content)
-
-
-def _describe(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
-    """One line per invalid field: its name, the value given and what is allowed."""
-    lines: list[str] = []
-    for item in error.errors(include_url=False):
-        name = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if not name:
-            lines.extend(message.split("\n"))
-            continue
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{name}: unknown field — allowed here: {_siblings(item['loc'])}")
-            continue
-        value: Any = content
-        for part in item["loc"]:
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                value = None
-                break
-        given = "missing" if item["type"] == "missing" else repr(value)
-        lines.append(f"{name}: {given} — {message[:1].lower()}{message[1:]}")
-    return lines
-
-
-def _siblings(location: tuple[int | str, ...]) -> str:
-    """Names of the fields that are allowed where an unknown one was given."""
-    model: type[BaseModel] = SearchSpec
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field is not None else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return ", ".join(model.model_fields)

@@ -13,6 +13,7 @@ from crysearch.cli import common
 from crysearch.errors import AnalysisError
 from crysearch.records import RecordStore, queries
 from crysearch.records.values import from_binary_vector, structure_from_document
+from crysearch.spec import SearchSpec
 
 
 class Figure(StrEnum):
@@ -104,8 +105,6 @@ class _Drawing:
     def __init__(
         self, records: RecordStore, search: dict[str, Any], pair: tuple[str, str] | None
     ) -> None:
-        from crysearch.spec import SearchSpec
-
         here = {"search": search["_id"]}
         self.spec = SearchSpec.build(search["spec"])
         self.records, self.here, self.pair = records, here, pair
@@ -139,7 +138,7 @@ class _Drawing:
         from crysearch import plotting
 
         first, second, names = self._pair()
-        rdf = self._fingerprint()
+        rdf = self.spec.radial_distribution_function
         plotting.plot_rdf_pair(
             rdf.grid,
             from_binary_vector(first["fingerprint"]),
@@ -162,7 +161,7 @@ class _Drawing:
         from crysearch import plotting
 
         first, second, names = self._pair()
-        rdf = self._fingerprint()
+        rdf = self.spec.radial_distribution_function
         if rdf.pairs is not None:
             raise AnalysisError(
                 "the overview shows a total radial distribution function, but this search has "
@@ -181,18 +180,6 @@ class _Drawing:
             ),
             threshold=self.spec.screening.threshold,
             path=path,
-        )
-
-    def _fingerprint(self) -> Any:
-        from crysearch.fingerprints import RadialDistributionFunction
-
-        part = self.spec.fingerprint
-        return RadialDistributionFunction(
-            cutoff=part.cutoff,
-            grid_points=part.grid_points,
-            smearing=part.smearing,
-            quantity=part.quantity,
-            species=self.spec.species if part.species_resolved else None,
         )
 
     def _pair(self) -> tuple[dict[str, Any], dict[str, Any], tuple[str, str]]:

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 import numpy as np
 
 from crysearch.errors import SpecError
-from crysearch.fingerprints import RadialDistributionFunction
 from crysearch.generative import available_models
 from crysearch.records import RecordStore, open_records
 from crysearch.records.values import from_binary_vector
@@ -27,18 +26,6 @@ def job_records() -> Iterator[RecordStore]:
     """
     with open_records(load_settings().database.get_secret_value()) as records:
         yield records
-
-
-def radial_distribution_function(spec: SearchSpec) -> RadialDistributionFunction:
-    """The fingerprint of the specification."""
-    part = spec.fingerprint
-    return RadialDistributionFunction(
-        cutoff=part.cutoff,
-        grid_points=part.grid_points,
-        smearing=part.smearing,
-        quantity=part.quantity,
-        species=spec.species if part.species_resolved else None,
-    )
 
 
 def pair_distances(spec: SearchSpec) -> dict[tuple[str, str], float]:

@@ -19,7 +19,7 @@ from crysearch.generative import (
 )
 from crysearch.records import RecordStore, documents
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import fingerprints_of, radial_distribution_function
+from crysearch.workflows.context import fingerprints_of
 from crysearch.workflows.progress import progress_bar
 
 ReplicaKind = Literal["grid", "random", "interpolation"]
@@ -36,7 +36,7 @@ def sound_references(
 def train_model(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     """Train the generative model on the references' fingerprints and keep its weights."""
     references = sound_references(records, spec)
-    fingerprints = fingerprints_of(references, radial_distribution_function(spec).size)
+    fingerprints = fingerprints_of(references, spec.radial_distribution_function.size)
     part = spec.generative
     model = create_model(
         part.model,
@@ -86,7 +86,7 @@ def generate_replicas(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     assert stored is not None, "the flow trains the model before it asks for replicas"
     model = load_model(stored["model"], records.get_blob(stored["blob_id"]))
     references = sound_references(records, spec)
-    known = fingerprints_of(references, radial_distribution_function(spec).size)
+    known = fingerprints_of(references, spec.radial_distribution_function.size)
     nearest_known = NearestFingerprint(known)
     written = []
     for kind, labels, points in _latent_points(spec, references):

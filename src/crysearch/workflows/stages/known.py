@@ -23,7 +23,7 @@ from crysearch.references import (
 )
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import pair_distances, radial_distribution_function
+from crysearch.workflows.context import pair_distances
 from crysearch.workflows.progress import progress_bar
 
 logger = logging.getLogger("crysearch")
@@ -51,7 +51,7 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
             f"({', '.join(f'{n} {reason}' for reason, n in reasons.most_common()) or 'none found'})"
             "; choose another source, or relax minimum_distances or references.include_amorphous"
         )
-    rdf = radial_distribution_function(spec)
+    rdf = spec.radial_distribution_function
     fingerprints = rdf.from_structures([reference.structure for reference in sound])
     written = []
     with progress_bar("Known structures", len(sound) + len(set_aside), "structures") as bar:

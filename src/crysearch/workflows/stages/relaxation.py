@@ -18,7 +18,6 @@ from crysearch.spec import SearchSpec
 from crysearch.workflows.context import (
     fingerprints_of,
     make_relaxer,
-    radial_distribution_function,
     relaxation_settings,
 )
 from crysearch.workflows.progress import progress_bar
@@ -111,7 +110,7 @@ class _Describer:
         self, records: RecordStore, spec: SearchSpec, kind: ParentKind, relaxer: Relaxer
     ) -> None:
         self.spec, self.kind, self.relaxer = spec, kind, relaxer
-        self.rdf = radial_distribution_function(spec)
+        self.rdf = spec.radial_distribution_function
         self.references = sound_references(records, spec, ["reference_id", "fingerprint"])
         self.nearest = NearestFingerprint(fingerprints_of(self.references, self.rdf.size))
 

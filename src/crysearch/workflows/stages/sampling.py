@@ -13,7 +13,6 @@ from crysearch.spec import SearchSpec
 from crysearch.workflows.context import (
     crystal_request,
     fingerprints_of,
-    radial_distribution_function,
 )
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.stages.generation import sound_references
@@ -30,7 +29,7 @@ def sample_and_screen(records: RecordStore, spec: SearchSpec, formula_units: int
     crystals kept and the batch's counts are written when it is done. Batches that an earlier run
     has finished are counted, not repeated.
     """
-    rdf = radial_distribution_function(spec)
+    rdf = spec.radial_distribution_function
     references = sound_references(records, spec, ["reference_id", "fingerprint"])
     replicas = records.find(
         "replicas", {"search": spec.search_id}, ["label", "fingerprint"], [("_id", 1)]

@@ -10,7 +10,7 @@ from crysearch.analysis import energies_above_ground_state, find_duplicates, mat
 from crysearch.records import RecordStore
 from crysearch.records.values import structure_from_document
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import fingerprints_of, radial_distribution_function
+from crysearch.workflows.context import fingerprints_of
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.stages.generation import sound_references
 
@@ -72,7 +72,7 @@ def _mark_duplicates(
     spec: SearchSpec, candidates: Documents, verdicts: dict[str, dict[str, Any]]
 ) -> None:
     structures = [structure_from_document(document) for document in candidates]
-    size = radial_distribution_function(spec).size
+    size = spec.radial_distribution_function.size
     with progress_bar("Duplicates", len(candidates), "structures") as bar:
         found = find_duplicates(
             structures,
@@ -93,7 +93,7 @@ def _mark_known(
     verdicts: dict[str, dict[str, Any]],
 ) -> None:
     """Match against references relaxed with the same engine; as downloaded where they were not."""
-    size = radial_distribution_function(spec).size
+    size = spec.radial_distribution_function.size
     names = {d["_id"]: d["reference_id"] for d in sound_references(records, spec, ["reference_id"])}
     relaxed_parents = {document["parent_id"] for document in known}
     unrelaxed = [d for d in sound_references(records, spec) if d["_id"] not in relaxed_parents]

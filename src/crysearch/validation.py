@@ -1,0 +1,44 @@
+"""What is wrong with a person's input, in words that name the field, the value and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def describe_errors(
+    error: ValidationError, content: Mapping[str, Any], model: type[BaseModel]
+) -> list[str]:
+    """One line per invalid field: its name, the value given and what is allowed."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False):
+        name = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.extend(message.split("\n"))
+            continue
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{name}: unknown field — allowed here: {_siblings(model, item['loc'])}")
+            continue
+        value: Any = content
+        for part in item["loc"]:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                value = None
+                break
+        given = "missing" if item["type"] == "missing" else repr(value)
+        lines.append(f"{name}: {given} — {message[:1].lower()}{message[1:]}")
+    return lines
+
+
+def _siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Names of the fields that are allowed where an unknown one was given."""
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field is not None else None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return ", ".join(model.model_fields)
