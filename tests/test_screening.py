@@ -76,3 +76,20 @@ def test_bad_threshold_and_group_are_named():
         Screen(np.random.default_rng(0).random((1, 5)), np.empty((0, 5)), 3)
     with pytest.raises(ValueError, match="IV"):
         QuotaFilling({"IV": 1})
+
+
+def test_a_fingerprint_without_a_peak_is_far_from_everything():
+    rng = np.random.default_rng(4)
+    crystals = rng.random((5, 12))
+    crystals[2] = 0.0
+    references, replicas = rng.random((3, 12)), rng.random((2, 12))
+    result = Screen(references, replicas, 2.0).classify(crystals)
+    assert np.isinf(result.distance_to_reference[2])
+    assert result.nearest_replica[2] == -1
+    assert result.near[2] == 0
+    others = np.delete(np.arange(5), 2)
+    expected = Screen(references, replicas, 2.0).classify(crystals[others])
+    np.testing.assert_array_equal(result.near[others], expected.near)
+    np.testing.assert_array_equal(
+        result.distance_to_reference[others], expected.distance_to_reference
+    )

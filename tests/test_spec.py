@@ -60,12 +60,30 @@ def test_every_invalid_field_is_reported_at_once():
         ({"replicas": {"grid_points": 400}}, "at most 100,000"),
         ({"minimum_distances": {"Si-Si": -1}}, "minimum_distances.Si-Si: -1"),
         ({"sampling": {"sampler": "dice"}}, "'wyckoff' or 'pyxtal'"),
+        ({"fingerprint": {"cutoff": float("inf")}}, "fingerprint.cutoff: inf"),
+        ({"seed": 10**26}, "seed: 100000000000000000000000000"),
+        ({"generative": {"latent_dimension": 10**7}}, "generative.latent_dimension: 10000000"),
+        (
+            {"replicas": {"interpolations": [{"first": "a", "last": "b"}] * 2}},
+            "two lines between the same",
+        ),
     ],
 )
 def test_invalid_fields_are_named_with_a_way_out(content, expected):
     with pytest.raises(SpecError, match="invalid field") as caught:
         SearchSpec.build(content)
     assert expected in str(caught.value)
+
+
+def test_false_errors_do_not_appear_beside_a_real_one():
+    with pytest.raises(SpecError) as caught:
+        SearchSpec.build(
+            {
+                "replicas": {"grid_points": 0},
+                "screening": {"quotas": {"II": 0}, "threshold": 5},
+            }
+        )
+    assert str(caught.value).startswith("1 invalid field:")
 
 
 def test_yaml_round_trip(tmp_path):
@@ -115,6 +133,15 @@ def test_identity_follows_what_changes_results():
 def test_changes_by_dotted_name():
     spec = SearchSpec().with_changes({"screening.quotas.I": 12, "seed": 4})
     assert (spec.screening.quotas.I, spec.screening.quotas.II, spec.seed) == (12, 350, 4)
+    tin = SearchSpec.build(
+        {
+            "composition": "SnSe",
+            "volume_per_formula_unit": 57.2,
+            "minimum_distances": {"Sn-Sn": 2.0, "Sn-Se": 2.1, "Se-Se": 2.2},
+        }
+    )
+    changed = tin.with_changes({"minimum_distances.Sn-Se": 2.3})
+    assert changed.minimum_distances["Se-Sn"] == 2.3
     with pytest.raises(SpecError, match="quota: unknown field"):
         spec.with_changes({"quota": 3})
     with pytest.raises(SpecError, match="seed is not a part"):

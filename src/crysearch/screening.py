@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from crysearch.errors import FingerprintError
-from crysearch.fingerprints import NearestFingerprint
+from crysearch.fingerprints import NearestFingerprint, is_comparable
 
 #: What a crystal can be near to, in the order of ``ScreeningResult.near`` codes.
 NEAR = ("neither", "database", "replicas", "both")
@@ -26,9 +26,9 @@ class ScreeningResult:
     Attributes
     ----------
     nearest_reference, nearest_replica
-        Indices, shape (n,); −1 where there are no replicas.
+        Indices, shape (n,); −1 where there is none to compare with.
     distance_to_reference, distance_to_replica
-        Pearson's distances, shape (n,); infinite where there are no replicas.
+        Pearson's distances, shape (n,); infinite where there is none to compare with.
     near
         Index into :data:`NEAR`, shape (n,): bit 0, within the threshold of a reference; bit 1,
         of a replica.
@@ -67,15 +67,25 @@ class Screen:
         self._replicas = NearestFingerprint(replicas) if len(replicas) else None
 
     def classify(self, fingerprints: np.ndarray) -> ScreeningResult:
-        """Find the nearest reference and replica of each fingerprint, shape (n, m)."""
-        reference, to_reference = self._references.query(fingerprints)
-        if self._replicas is None:
-            replica = np.full(len(fingerprints), -1)
-            to_replica = np.full(len(fingerprints), np.inf)
-        else:
-            replica, to_replica = self._replicas.query(fingerprints)
+        """Find the nearest reference and replica of each fingerprint, shape (n, m).
+
+        A fingerprint without a peak (no two atoms within the cut-off) is infinitely far from all.
+        """
+        comparable = is_comparable(fingerprints)
+        reference, to_reference = _query(self._references, fingerprints, comparable)
+        replica, to_replica = _query(self._replicas, fingerprints, comparable)
         near = (to_reference <= self.threshold) + 2 * (to_replica <= self.threshold)
         return ScreeningResult(reference, to_reference, replica, to_replica, near)
+
+
+def _query(
+    known: NearestFingerprint | None, fingerprints: np.ndarray, comparable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    nearest = np.full(len(fingerprints), -1)
+    distances = np.full(len(fingerprints), np.inf)
+    if known is not None and comparable.any():
+        nearest[comparable], distances[comparable] = known.query(fingerprints[comparable])
+    return nearest, distances
 
 
 class QuotaFilling:

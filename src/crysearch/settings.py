@@ -30,7 +30,11 @@ class Settings(BaseSettings):
     """Settings of this machine and user."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CRYSEARCH_", extra="forbid", hide_input_in_errors=True, populate_by_name=True
+        env_prefix="CRYSEARCH_",
+        env_ignore_empty=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        populate_by_name=True,
     )
 
     database: SecretStr = Field(

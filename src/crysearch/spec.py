@@ -31,7 +31,7 @@ from pymatgen.core import Composition, Element
 
 from crysearch.errors import SpecError
 from crysearch.fingerprints import RadialDistributionFunction
-from crysearch.validation import describe_errors
+from crysearch.validation import describe_errors, without
 
 GROUPS = ("I", "II", "III")
 GroupName = Literal["I", "II", "III"]
@@ -41,7 +41,11 @@ class SpecPart(BaseModel):
     """Base of the parts: unknown fields are refused, values do not change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
 
@@ -91,7 +95,9 @@ class GenerativeSpec(SpecPart):
     hidden_layers: tuple[PositiveInt, ...] = Field(
         (50, 25, 12), description="Widths of the encoder's hidden layers; the decoder mirrors them."
     )
-    latent_dimension: PositiveInt = Field(2, description="Latent coordinates.")
+    latent_dimension: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Latent coordinates."
+    )
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="Share of the references held out (28/8 of 36 in the paper)."
     )
@@ -225,13 +231,17 @@ def _formula(value: str) -> str:
     return value
 
 
+def _sorted_pair(pair: str) -> str:
+    return "-".join(sorted(pair.split("-")))
+
+
 def _sorted_pairs(value: Any) -> Any:
     """Write the pairs of elements in one order, so that A-B and B-A are the same key."""
     if not isinstance(value, Mapping):
         return value
     pairs: dict[str, Any] = {}
     for key, distance in value.items():
-        name = "-".join(sorted(str(key).split("-")))
+        name = _sorted_pair(str(key))
         if name in pairs:
             raise ValueError(f"the pair {key} is given twice")
         pairs[name] = distance
@@ -271,7 +281,9 @@ class SearchSpec(SpecPart):
     screening: ScreeningSpec = Field(default_factory=ScreeningSpec, description="Screening.")
     relaxation: RelaxationSpec = Field(default_factory=RelaxationSpec, description="Relaxation.")
     analysis: AnalysisSpec = Field(default_factory=AnalysisSpec, description="Analysis.")
-    seed: NonNegativeInt = Field(0, description="Every random draw derives from it.")
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
+        0, description="Every random draw derives from it."
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -312,6 +324,11 @@ class SearchSpec(SpecPart):
                 "replicas: none asked for, but screening.quotas.II is "
                 f"{self.screening.quotas.II} — set a grid, random points or interpolations, or "
                 "the quota to 0"
+            )
+        lines = [(line.first, line.last) for line in replicas.interpolations]
+        if len(set(lines)) != len(lines):
+            problems.append(
+                "replicas.interpolations: two lines between the same two references — give one"
             )
         if replicas.grid_points**self.generative.latent_dimension > 100_000:
             problems.append(
@@ -363,17 +380,14 @@ class SearchSpec(SpecPart):
             lines = describe_errors(error, content, cls)
             # Checks across fields run only when every field is valid by itself: run them on
             # what is left, so that a person sees everything at once.
-            faulty = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
-            if faulty and "composition" not in faulty:
-                rest = {key: value for key, value in content.items() if key not in faulty}
+            if not any(item["loc"][:1] == ("composition",) for item in error.errors()):
+                rest = without(content, [item["loc"] for item in error.errors()])
                 try:
                     cls.model_validate(rest)
                 except ValidationError as second:
-                    lines += [
-                        line
-                        for line in describe_errors(second, rest, cls)
-                        if line.split(":")[0].split(".")[0] not in faulty
-                    ]
+                    known = {line.split(":")[0] for line in lines}
+                    found = describe_errors(second, rest, cls)
+                    lines += [line for line in found if line.split(":")[0] not in known]
             heading = f"{len(lines)} invalid field{'s' if len(lines) > 1 else ''}:"
             raise SpecError("\n  ".join([heading, *lines])) from None
 
@@ -406,5 +420,7 @@ class SearchSpec(SpecPart):
                 target = target.setdefault(parent, {})
                 if not isinstance(target, dict):
                     raise SpecError(f"{name}: {parent} is not a part of the specification")
+            if parents == ["minimum_distances"]:
+                last = _sorted_pair(last)
             target[last] = value
         return self.build(content)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -32,6 +33,19 @@ def describe_errors(
         given = "missing" if item["type"] == "missing" else repr(value)
         lines.append(f"{name}: {given} — {message[:1].lower()}{message[1:]}")
     return lines
+
+
+def without(content: Mapping[str, Any], places: Sequence[tuple[int | str, ...]]) -> dict[str, Any]:
+    """A copy of nested mappings without the fields at the given places."""
+    copy = deepcopy(dict(content))
+    for place in places:
+        target: Any = copy
+        names = list(place)
+        while len(names) > 1 and isinstance(target.get(names[0]), dict):
+            target = target[names.pop(0)]
+        if names:
+            target.pop(names[0], None)
+    return copy
 
 
 def _siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> str:

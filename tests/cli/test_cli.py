@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import ase.io
@@ -14,6 +16,7 @@ import pytest
 import yaml
 from pymatgen.core import Structure
 
+from crysearch.records import open_records
 from crysearch.spec import SearchSpec
 
 FLOW = Path(__file__).parents[2] / "flows" / "si_allotropes.py"
@@ -86,6 +89,8 @@ def test_table_in_a_pipe_is_plain_and_whole(crysearch):
         (("run", str(FLOW), "--set", "qouta=3"), "neither a parameter of build_spec"),
         (("run", str(FLOW), "--set", "quota=-3"), "screening.quotas.I: -3"),
         (("run", str(FLOW), "--set", "quota"), "write FIELD=VALUE"),
+        (("run", str(FLOW), "--set", "formula_units=2.5"), "build_spec with"),
+        (("run", str(FLOW), "--figures", "/proc/figures"), "--figures /proc/figures"),
         (("run", str(FLOW), "--set", "relaxation.engine=vsap"), "relaxation.engine: 'vsap'"),
     ],
 )
@@ -157,6 +162,9 @@ def test_export_reads_back_as_the_same_crystal(crysearch, tmp_path):
     files = crysearch("export", "--all", "latest", "-o", "folder")
     assert files.returncode == 0, files.stderr
     assert len(list((tmp_path / "folder").glob("*.cif"))) == len(frames)
+    stream = crysearch("export", "--all", "latest", "--format", "json", "-o", "-")
+    assert len(rows(stream)) == len(frames)
+    assert crysearch("export", "--all", "latest", "-o", "-").returncode == 2
     piped = crysearch("export", first["_id"][:10], "--format", "poscar", "-o", "-")
     assert piped.stdout == (tmp_path / "POSCAR").read_text()
 
@@ -182,6 +190,33 @@ def test_run_of_a_complete_search_shows_it_again(crysearch, finished_search, tmp
     assert "is complete already" in process.stderr
     assert "Figures: 7 in" in process.stdout
     assert "random crystals screened" in process.stdout
+    # The commands proposed lead to this search and database, as this one was called.
+    place = finished_search[1]
+    assert f"-d {place} results {spec.search_id[:8]}" in process.stdout
+    assert crysearch("run", "spec.yaml", "--set", "name=odd [/b] $x.y").returncode == 0
+    assert "odd [/b] $x.y" in crysearch("status").stdout
+    assert crysearch("run", "spec.yaml").returncode == 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+    place = tmp_path / "records"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "crysearch", "-d", str(place), "run", str(FLOW),
+         "--set", "relaxation.engine=stillinger-weber", "--set", "formula_units=8"],
+        stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (place / "records.sqlite").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command continues the search" in errors
+    assert "Traceback" not in errors
+    with open_records(place, read_only=True) as records:
+        assert records.find("searches")[0]["status"] == "interrupted"
 
 
 def test_spec_prints_complete_yaml_and_a_page(crysearch):

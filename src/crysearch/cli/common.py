@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from crysearch.records import RecordStore, open_records
+from crysearch.records import COLLECTIONS, RecordStore, open_records, queries
 from crysearch.settings import load_settings
 
 SearchArgument = Annotated[
@@ -39,6 +41,22 @@ def reading() -> Iterator[RecordStore]:
     """The records of the settings, for reading only."""
     with open_records(load_settings().database.get_secret_value(), read_only=True) as records:
         yield records
+
+
+def find_document(
+    records: RecordStore,
+    identifier: str,
+    *,
+    search: str | None = None,
+    collections: Sequence[str] = COLLECTIONS,
+) -> tuple[str, dict[str, Any]]:
+    """The collection and document that an id means.
+
+    A known structure is in every search under the same name: without a search the newest is meant.
+    """
+    if search is None and not re.fullmatch("[0-9a-f]+", identifier):
+        search = queries.resolve_search(records, "latest")["_id"]
+    return queries.find_by_id_prefix(records, identifier, collections=collections, search=search)
 
 
 def console() -> Console:
@@ -99,7 +117,8 @@ def print_rows(
             (headings or {}).get(column, column), justify="right" if numeric else "left"
         )
     for row in rows:
-        table.add_row(*[as_text(row.get(column)) for column in columns])
+        # As Text: what people name things must not be read as markup.
+        table.add_row(*[Text(as_text(row.get(column))) for column in columns])
     console().print(table)
 
 

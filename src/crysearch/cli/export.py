@@ -72,7 +72,7 @@ def export(
         raise typer.BadParameter("give either an ID or --all SEARCH")
     with common.reading() as records:
         if identifier is not None:
-            _, document = queries.find_by_id_prefix(
+            _, document = common.find_document(
                 records, identifier, collections=("relaxations", "candidates", "references")
             )
             found = [document]
@@ -80,20 +80,22 @@ def export(
             found = _of_search(records, all_of or "latest", filters or [])
     if not found:
         raise RecordsError("no structure matches: `crysearch results` shows what there is")
-    if str(output) == "-":
-        typer.echo("".join(_text(document, format) for document in found), nl=False)
-        return
     together = all_of is not None and format in (FileFormat.extxyz, FileFormat.json)
+    content = (
+        json.dumps([_plain(document) for document in found], indent=1) + "\n"
+        if together and format is FileFormat.json
+        else "".join(_text(document, format) for document in found)
+    )
+    if str(output) == "-":
+        if all_of is not None and not together:
+            raise typer.BadParameter("several structures on standard output: use extxyz or json")
+        typer.echo(content, nl=False)
+        return
     if identifier is not None or together:
         name = found[0]["_id"][:10] if identifier is not None else f"search-{found[0]['search']}"
         path = output or Path(name + SUFFIX[format])
         if path.is_dir():
             path = path / (name + SUFFIX[format])
-        content = (
-            json.dumps([_plain(document) for document in found], indent=1)
-            if together and format is FileFormat.json
-            else "".join(_text(document, format) for document in found)
-        )
         _write({path: content}, overwrite)
         return
     folder = output or Path(f"search-{found[0]['search']}")

@@ -16,7 +16,7 @@ BEST = {
     "symmetry": "space group",
     "energy_above_reference_ground_state": "E (eV/atom)",
     "nearest_reference_after.reference_id": "nearest",
-    "distance_after": "distance",
+    "nearest_reference_after.distance": "distance",
     "verdict": "new?",
     "groups": "group",
 }
@@ -71,7 +71,7 @@ def results(
             )
             common.print_rows(rows, format, columns=list(BEST), headings=BEST)
             return
-        names = columns.split(",") if columns else None
+        names = [name.strip() for name in columns.split(",")] if columns else None
         default = "energy_above_ground_state_found" if collection == "relaxations" else "_id"
         rows = queries.results(
             records,

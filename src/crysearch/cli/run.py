@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import runpy
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -46,9 +48,11 @@ def run(
     # Imported late, here and in all commands: pymatgen, torch and jobflow take seconds to load.
     from crysearch.cli.plot import draw_all
     from crysearch.records import queries
-    from crysearch.settings import load_settings
     from crysearch.workflows import run_search
+    from crysearch.workflows.context import validate
 
+    validate(spec)
+    folder = _folder(figures / spec.search_id)
     before = _status_of(spec)
     if before == "complete":
         _say(f"Search {spec.search_id} is complete already: showing its records.")
@@ -56,28 +60,27 @@ def run(
         verb = "Starting" if before is None else "Continuing"
         _say(f"{verb} search {spec.search_id} ({spec.name}: {spec.composition}).")
         started = time.monotonic()
-        run_search(spec)
+        try:
+            run_search(spec)
+        except KeyboardInterrupt:
+            _say("\nInterrupted. The same command continues the search.")
+            raise typer.Exit(130) from None
         _say(f"Search finished in {_duration(time.monotonic() - started)}.")
-    with common.reading() as records:
-        drawn = draw_all(records, spec.search_id, figures / spec.search_id)
-        counts = queries.counts(records, spec.search_id)
-        best = results.print_best(records, spec.search_id, limit)
-    place = "" if "@" in (place := load_settings().database.get_secret_value()) else place
     out = common.console()
-    out.print()
-    out.print(_sentence(counts))
-    out.print(f"Figures: {len(drawn)} in {figures / spec.search_id}")
-    if place:
-        out.print(f"Records: {place}")
-    out.print("\nNext:")
-    command = "crysearch" if Path(sys.argv[0]).name == "crysearch" else "python -m crysearch"
-    if sys.argv[0].endswith("bin/crysearch") and Path(sys.argv[0]).exists():
-        command = _short(Path(sys.argv[0]))
-    out.print(f"  {command} results --filter is_new=true --sort energy_above_ground_state_found")
+    with common.reading() as records:
+        best = results.print_best(records, spec.search_id, limit)
+        counts = queries.counts(records, spec.search_id)
+        out.print()
+        out.print(_sentence(counts), markup=False)
+        drawn = draw_all(records, spec.search_id, folder)
+        out.print(f"Figures: {len(drawn)} in {folder}", markup=False)
+        out.print(f"Records: {records.description}", markup=False)
+    command, search = _command(), spec.search_id[:8]
+    lines = [f"results {search} --filter is_new=true"]
     if best is not None:
-        out.print(f"  {command} show {best[:10]}")
-        out.print(f"  {command} export {best[:10]} --format cif")
-    out.print(f"  {command} --help")
+        lines += [f"show {best}", f"export {best} --format cif"]
+    lines += [f"status {search}", "--help"]
+    out.print("\nNext:\n" + "\n".join(f"  {command} {line}" for line in lines), markup=False)
 
 
 def read_spec(file: Path, changes: list[str]) -> SearchSpec:
@@ -103,7 +106,12 @@ def read_spec(file: Path, changes: list[str]) -> SearchSpec:
             f"({', '.join(parameters)}) nor a field of the specification "
             f"({', '.join(SearchSpec.model_fields)})"
         )
-    spec = build(**arguments)
+    try:
+        spec = build(**arguments)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{file}: build_spec with {arguments}: {error}") from error
+    if not isinstance(spec, SearchSpec):
+        raise SpecError(f"{file}: build_spec returned a {type(spec).__name__}, not a SearchSpec")
     return spec.with_changes(rest) if rest else spec
 
 
@@ -127,11 +135,28 @@ def _parse_change(change: str) -> tuple[str, Any]:
 
 
 def _status_of(spec: SearchSpec) -> str | None:
+    """Status of the search in the records, if it is there; a new name is taken over."""
+    from crysearch.workflows import stages
     from crysearch.workflows.context import job_records
 
     with job_records() as records:
         known = records.get("searches", spec.search_id)
-    return None if known is None else known["status"]
+        if known is None:
+            return None
+        stages.check_unchanged(records, spec)
+        if known["name"] != spec.name:
+            records.update("searches", {spec.search_id: {"name": spec.name}})
+    return known["status"]
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(
+            f"--figures {path}: cannot be made ({error.strerror}); give another folder"
+        ) from None
+    return path
 
 
 def _say(text: str) -> None:
@@ -143,12 +168,19 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _short(path: Path) -> str:
-    """A command as a person would type it from here."""
-    try:
-        return str(path.resolve().parent.relative_to(Path.cwd()) / path.name)
-    except ValueError:
-        return path.name
+def _command() -> str:
+    """The command as a person would type it from here, with the database they named."""
+    program = Path(sys.argv[0])
+    command = program.name if program.name == "crysearch" else "python -m crysearch"
+    if program.name == "crysearch" and shutil.which("crysearch") is None:
+        try:
+            command = str(program.absolute().relative_to(Path.cwd()))
+        except ValueError:
+            command = str(program)
+    for place, word in enumerate(sys.argv[1:-1], 1):
+        if word in ("-d", "--database"):
+            return f"{command} -d {shlex.quote(sys.argv[place + 1])}"
+    return command
 
 
 def _sentence(counts: dict[str, Any]) -> str:

@@ -25,9 +25,7 @@ def show(
 ) -> None:
     """Show one record."""
     with common.reading() as records:
-        searches = [item["_id"] for item in queries.searches(records)]
-        search = searches[0] if len(searches) > 1 and not identifier.isalnum() else None
-        collection, document = queries.find_by_id_prefix(records, identifier, search=search)
+        collection, document = common.find_document(records, identifier)
         ancestry = (
             queries.lineage(records, document["_id"]) if collection == "relaxations" else None
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from crysearch.fingerprints.distances import (
     NearestFingerprint,
+    is_comparable,
     pearson_distance,
     pearson_distance_matrix,
 )
@@ -12,6 +13,7 @@ from crysearch.fingerprints.rdf import RadialDistributionFunction
 __all__ = [
     "NearestFingerprint",
     "RadialDistributionFunction",
+    "is_comparable",
     "pearson_distance",
     "pearson_distance_matrix",
 ]

@@ -9,19 +9,23 @@ import numpy as np
 from crysearch.errors import FingerprintError
 
 
+def is_comparable(fingerprints: np.ndarray) -> np.ndarray:
+    """Which rows have a Pearson's distance at all: finite and not constant, shape (n,)."""
+    spread = np.ptp(fingerprints, axis=1)
+    return spread > 1e-12 * np.abs(fingerprints).max(axis=1, initial=0.0)
+
+
 def _standardised(fingerprints: np.ndarray) -> np.ndarray:
     """Rows shifted to zero mean and scaled to unit norm, so that a dot product is r_P."""
     fingerprints = np.atleast_2d(np.asarray(fingerprints, dtype=np.float64))
-    centred = fingerprints - fingerprints.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    scale = np.abs(fingerprints).max(axis=1, keepdims=True, initial=0.0)
-    bad = ~(norms[:, 0] > 1e-12 * scale[:, 0]) | ~np.isfinite(norms[:, 0])
+    bad = ~is_comparable(fingerprints)
     if bad.any():
         raise FingerprintError(
             f"fingerprint {int(np.argmax(bad))} is constant or not finite: Pearson's "
             "correlation is undefined for it (is the cut-off shorter than every distance?)"
         )
-    return centred / norms
+    centred = fingerprints - fingerprints.mean(axis=1, keepdims=True)
+    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
 
 def pearson_distance_matrix(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:

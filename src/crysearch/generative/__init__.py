@@ -6,7 +6,7 @@ decode and the diagnostics of what comes out. torch is imported with the first m
 
 from __future__ import annotations
 
-from crysearch.generative.base import GenerativeModel, TrainingHistory
+from crysearch.generative.base import MINIMUM_TRAINING, GenerativeModel, TrainingHistory
 from crysearch.generative.registry import available_models, create_model, load_model
 from crysearch.generative.replicas import (
     ReplicaDiagnostics,
@@ -19,6 +19,7 @@ from crysearch.generative.replicas import (
 from crysearch.generative.scaler import GlobalMaximumScaler
 
 __all__ = [
+    "MINIMUM_TRAINING",
     "GenerativeModel",
     "GlobalMaximumScaler",
     "ReplicaDiagnostics",

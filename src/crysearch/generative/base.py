@@ -21,6 +21,9 @@ from crysearch.generative.scaler import AboveMaximum
 
 Progress = Callable[[int], None]
 
+#: Fewer structures than this cannot be split into training and validation in earnest.
+MINIMUM_TRAINING = 5
+
 _CURVES = (
     "train_reconstruction",
     "train_divergence",

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crysearch.errors import TrainingError
-from crysearch.generative.base import Progress, TrainingHistory
+from crysearch.generative.base import MINIMUM_TRAINING, Progress, TrainingHistory
 from crysearch.generative.checks import check_count, check_positive
-
-MINIMUM_STRUCTURES = 5
 
 # (batch (n, m) in [0, 1], generator) -> reconstruction (n,) and divergence (n,), in nats.
 LossTerms = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
@@ -73,10 +71,10 @@ class TrainingSettings:
         self, n: int, generator: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return sorted, disjoint training and validation rows of n structures."""
-        if n < MINIMUM_STRUCTURES:
+        if n < MINIMUM_TRAINING:
             raise TrainingError(
                 f"fingerprints hold {n} structures, and training needs at least "
-                f"{MINIMUM_STRUCTURES}; add references, or first generate low-energy structures "
+                f"{MINIMUM_TRAINING}; add references, or first generate low-energy structures "
                 "by a search without a generative model and train on those."
             )
         # The small number takes back rounding: 0.07 * 100 is 7.000000000000001.

@@ -268,7 +268,9 @@ def relaxation_document(
         ``{number, symbol, tolerance, strict_number, strict_tolerance}``: the group at the reported
         distance tolerance (Å), and the number found at a stricter one.
     distance_before, distance_after
-        Pearson's distance to the nearest known structure, before and after.
+        Pearson's distance to the nearest known structure as downloaded, before and after.
+    nearest_reference_after
+        Nearest known structure, relaxed with the same engine where it was.
     distance_moved
         Pearson's distance between the structure before and after.
     energy_above_ground_state_found, energy_above_reference_ground_state

@@ -35,7 +35,7 @@ RESULT_COLUMNS = (
     "space_group_after.symbol",
     "energy_above_ground_state_found",
     "nearest_reference_after.reference_id",
-    "distance_after",
+    "nearest_reference_after.distance",
     "is_new",
     "matches",
     "groups",

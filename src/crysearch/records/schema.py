@@ -14,7 +14,7 @@ from bson.binary import Binary
 
 SCHEMA_VERSION = 1
 
-SearchStatus = Literal["running", "complete", "failed"]
+SearchStatus = Literal["running", "complete", "interrupted", "failed"]
 ReferenceStatus = Literal["sound", "set_aside"]
 ReplicaKind = Literal["grid", "random", "interpolation"]
 Near = Literal["database", "replicas", "both", "neither"]

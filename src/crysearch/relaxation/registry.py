@@ -26,6 +26,8 @@ class RelaxerInfo:
         Import names of the packages that it needs beyond the core ones.
     install
         The pip command that brings them; empty if none is needed.
+    elements
+        The elements that it is for; None for (nearly) all.
     """
 
     name: str
@@ -35,6 +37,7 @@ class RelaxerInfo:
     arguments: tuple[tuple[str, Any], ...] = ()
     packages: tuple[str, ...] = ()
     install: str = ""
+    elements: frozenset[str] | None = None
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -85,6 +88,7 @@ _ENGINES = {
             (),
             ("matscipy",),
             'pip install "matscipy>=1.1"',
+            elements=frozenset({"Si"}),
         ),
         RelaxerInfo(
             "emt",
@@ -92,6 +96,7 @@ _ENGINES = {
             "and tests",
             "crysearch.relaxation.ase_calculator",
             "effective_medium_theory",
+            elements=frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"}),
         ),
     )
 }

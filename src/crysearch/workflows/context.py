@@ -8,11 +8,12 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from crysearch.errors import SpecError
+from crysearch.errors import CrysearchError, SpecError
 from crysearch.generative import available_models
 from crysearch.records import RecordStore, open_records
 from crysearch.records.values import from_binary_vector
 from crysearch.relaxation import RelaxationSettings, Relaxer, available_relaxers, create_relaxer
+from crysearch.relaxation.torch_runtime import resolve_device
 from crysearch.sampling import CrystalRequest
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
@@ -100,6 +101,19 @@ def validate(spec: SearchSpec) -> None:
             f"relaxation.engine: {engine.name!r} needs {', '.join(engine.missing)} — run "
             f"{engine.install}"
         )
+    else:
+        foreign = [s for s in spec.species if engine.elements and s not in engine.elements]
+        if foreign:
+            problems.append(
+                f"relaxation.engine: {engine.name!r} does not know {', '.join(foreign)} — choose "
+                f"one of {', '.join(info.name for info in engines.values() if not info.elements)}"
+            )
+        elif "torch" in engine.packages:
+            device = load_settings().device
+            try:
+                resolve_device(device)
+            except CrysearchError as error:
+                problems.append(f"setting CRYSEARCH_DEVICE: {error}")
     if spec.sampling.sampler == "pyxtal" and find_spec("pyxtal") is None:
         problems.append("sampling.sampler: 'pyxtal' is not installed — run pip install pyxtal")
     for formula_units in spec.formula_units:

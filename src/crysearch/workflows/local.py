@@ -34,9 +34,13 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
     """
     flow = CrystalSearchMaker().make(spec)
     with job_records() as records:
+        stages.check_unchanged(records, spec)
         stages.open_search(records, spec)
         try:
             return _run(flow, spec, records)
+        except KeyboardInterrupt:
+            stages.finish_search(records, spec, "interrupted")
+            raise
         except BaseException:
             stages.finish_search(records, spec, "failed")
             raise

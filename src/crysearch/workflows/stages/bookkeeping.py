@@ -35,7 +35,7 @@ def open_search(records: RecordStore, spec: SearchSpec) -> bool:
 
 
 def finish_search(records: RecordStore, spec: SearchSpec, status: str) -> None:
-    """Mark the search as ``complete`` or ``failed``."""
+    """Mark the search as ``complete``, ``interrupted`` or ``failed``."""
     records.update("searches", {spec.search_id: {"status": status}})
 
 
@@ -55,6 +55,9 @@ def stage(
     _write(records, spec, name, {"status": "running", "started_at": started})
     try:
         summary = work()
+    except KeyboardInterrupt:
+        _write(records, spec, name, {"status": "interrupted", "started_at": started})
+        raise
     except Exception as error:
         reason = "error" if isinstance(error, CrysearchError) else type(error).__name__
         records.upsert(
@@ -81,6 +84,12 @@ def stage(
     }
     _write(records, spec, name, finished)
     return summary
+
+
+def finished_stages(records: RecordStore, spec: SearchSpec) -> set[str]:
+    """Names of the stages that are complete."""
+    stages = _stages(records, spec)
+    return {name for name, entry in stages.items() if entry["status"] == "complete"}
 
 
 def _stages(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:

@@ -144,13 +144,6 @@ def _latent_points(
         sets.append(("random", [[index] for index in range(part.random_points)], points))
     latent = {reference["reference_id"]: reference["latent"] for reference in references}
     for line in part.interpolations:
-        for field in ("first", "last"):
-            end = getattr(line, field)
-            if end not in latent:
-                raise SpecError(
-                    f"replicas.interpolations: {field} = {end!r} is not among the sound "
-                    f"references: {', '.join(sorted(latent))}"
-                )
         points = interpolate(latent[line.first], latent[line.last], line.points)
         labels = [[line.first, line.last, index] for index in range(line.points)]
         sets.append(("interpolation", labels, points))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from pymatgen.core import Composition, Structure
 
 from crysearch.analysis import analyse_symmetry
-from crysearch.errors import RecordsError, ReferencesError
+from crysearch.errors import RecordsError, ReferencesError, SpecError
+from crysearch.fingerprints import is_comparable
+from crysearch.generative import MINIMUM_TRAINING
 from crysearch.records import RecordStore, documents
 from crysearch.references import (
     Reference,
@@ -53,6 +57,7 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
         )
     rdf = spec.radial_distribution_function
     fingerprints = rdf.from_structures([reference.structure for reference in sound])
+    _check_use(spec, [reference.reference_id for reference in sound], fingerprints)
     written = []
     with progress_bar("Known structures", len(sound) + len(set_aside), "structures") as bar:
         for reference, fingerprint in zip(sound, fingerprints, strict=True):
@@ -64,7 +69,60 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     records.upsert("references", written)
     for item in set_aside:
         logger.info("set aside %s: %s", item.reference.reference_id, item.detail)
-    return {"sound": len(sound), "set_aside": dict(reasons)}
+    summary = {"sound": len(sound), "set_aside": dict(reasons)}
+    digest = references_digest(spec)
+    return summary if digest is None else summary | {"files_digest": digest}
+
+
+def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> None:
+    """Refuse what later stages could not work with, before they start."""
+    for name, comparable in zip(names, is_comparable(fingerprints), strict=True):
+        if not comparable:
+            raise ReferencesError(
+                f"fingerprint.cutoff: {spec.fingerprint.cutoff} — {name} has no two atoms within "
+                "that distance (Å), so nothing can be compared with it; enlarge it or exclude "
+                "the structure (references.exclude)"
+            )
+    if not spec.replicas.wanted:
+        return
+    if len(names) < MINIMUM_TRAINING:
+        raise ReferencesError(
+            f"references: {len(names)} sound structures, and training a model needs at least "
+            f"{MINIMUM_TRAINING}; give more, or ask for no replicas (replicas.grid_points: 0, "
+            "screening.quotas.II: 0)"
+        )
+    for line in spec.replicas.interpolations:
+        for field in ("first", "last"):
+            end = getattr(line, field)
+            if end not in names:
+                raise SpecError(
+                    f"replicas.interpolations: {field} = {end!r} is not among the sound "
+                    f"references: {', '.join(sorted(names))}"
+                )
+
+
+def references_digest(spec: SearchSpec) -> str | None:
+    """Hash of the structures in the files of a specification; None for other sources."""
+    if spec.references.source != "files":
+        return None
+    content = [
+        (reference.reference_id, reference.structure.as_dict())
+        for reference in load_files(spec.references.files)
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def check_unchanged(records: RecordStore, spec: SearchSpec) -> None:
+    """Refuse to continue a search whose files of references have changed since it began."""
+    search = records.get("searches", spec.search_id)
+    stage = (search or {}).get("stages", {}).get("references", {})
+    before = (stage.get("summary") or {}).get("files_digest")
+    if before is not None and before != references_digest(spec):
+        raise ReferencesError(
+            f"references.files: {', '.join(spec.references.files)} — the structures have changed "
+            f"since search {spec.search_id} began; give another seed or another database for a "
+            "new search, or put the files back"
+        )
 
 
 def _load(records: RecordStore, spec: SearchSpec) -> list[Reference]:

@@ -9,7 +9,7 @@ import numpy as np
 from pymatgen.core import Structure
 
 from crysearch.analysis import Symmetry, analyse_symmetry
-from crysearch.errors import CrysearchError
+from crysearch.errors import CrysearchError, RelaxationError
 from crysearch.fingerprints import NearestFingerprint, pearson_distance
 from crysearch.records import RecordStore, documents
 from crysearch.records.values import from_binary_vector, structure_from_document
@@ -21,6 +21,7 @@ from crysearch.workflows.context import (
     relaxation_settings,
 )
 from crysearch.workflows.progress import progress_bar
+from crysearch.workflows.stages.bookkeeping import finished_stages
 from crysearch.workflows.stages.generation import sound_references
 
 ParentKind = Literal["reference", "candidate"]
@@ -37,10 +38,17 @@ def pending_batches(
     search ends with the same numbers as an undisturbed one.
     """
     if kind == "reference":
-        parents = sound_references(records, spec, ["nsites", "structure"])
+        fields = ["structure", "energy_above_ground_state"]
+        parents = sound_references(records, spec, fields)
         limit = spec.relaxation.maximum_reference_atoms
         sizes = {parent["_id"]: len(_primitive(parent)) for parent in parents}
-        ids = [key for key, size in sizes.items() if limit is None or size <= limit]
+        # Energies are counted from the known ground state: it is relaxed whatever its size.
+        ground_state = known_ground_state(parents)
+        ids = [
+            key
+            for key, size in sizes.items()
+            if limit is None or size <= limit or key == ground_state
+        ]
         ids.sort(key=lambda key: sizes[key])
     else:
         order = [("formula_units", 1), ("batch", 1), ("index", 1)]
@@ -48,12 +56,12 @@ def pending_batches(
         ids = [parent["_id"] for parent in parents]
     size = spec.relaxation.batch_size
     batches = [ids[start : start + size] for start in range(0, len(ids), size)]
-    done = _finished(records, spec)
-    return [
+    named = [
         (f"relaxing {kind}s {number}/{len(batches)}", batch)
         for number, batch in enumerate(batches, 1)
-        if not set(batch) <= done
     ]
+    done = finished_stages(records, spec)
+    return [(name, batch) for name, batch in named if name not in done]
 
 
 def relax_batch(
@@ -79,21 +87,38 @@ def relax_batch(
     describe = _Describer(records, spec, kind, relaxer)
     relaxed, failed = [], []
     for parent, result in zip(parents, results, strict=True):
-        if result.structure is None:
-            failed.append(
-                documents.failure_document(
-                    search=spec.search_id,
-                    stage=STAGE,
-                    where=relaxer.name,
-                    reason=result.failure or "unknown",
-                    detail=result.failure_detail or "the engine gave no reason",
-                    input=result.initial,
-                    parent=parent["_id"],
-                    provenance={"engine": relaxer.provenance},
-                )
+        reason: str | None = result.failure
+        detail = result.failure_detail
+        if result.structure is not None:
+            try:
+                relaxed.append(describe(parent, result, result.structure))
+                continue
+            except Exception as error:
+                # Relaxed to something without fingerprint or symmetry: its failure alone.
+                reason, detail = "not_describable", f"{type(error).__name__}: {error}"
+        failed.append(
+            documents.failure_document(
+                search=spec.search_id,
+                stage=STAGE,
+                where=relaxer.name,
+                reason=reason or "unknown",
+                detail=detail or "the engine gave no reason",
+                input=result.initial,
+                parent=parent["_id"],
+                provenance={"engine": relaxer.provenance},
             )
-        else:
-            relaxed.append(describe(parent, result, result.structure))
+        )
+    engine_errors = [item for item in failed if item["reason"] == "engine_error"]
+    if len(engine_errors) == len(ids):
+        # Not the structures are at fault: nothing is recorded of them, so that a later run of the
+        # search, when the engine works, relaxes them.
+        raise RelaxationError(
+            f"engine {relaxer.name!r} failed on all {len(ids)} structures of the batch: "
+            f"{engine_errors[0]['detail']}; mend it and run the search again"
+        )
+    # What an interrupted run may have left of this batch.
+    records.delete("failures", {"stage": STAGE, "parent": {"$in": ids}})
+    records.delete("relaxations", {"parent_id": {"$in": ids}})
     records.upsert("failures", failed)
     records.upsert("relaxations", relaxed)
     return {
@@ -176,11 +201,15 @@ def _space_group(found: Iterable[Symmetry]) -> dict[str, Any] | None:
 
 def _primitive(document: dict[str, Any]) -> Structure:
     """The reference's primitive cell: the same crystal, fewer atoms to relax."""
-    return structure_from_document(document).get_primitive_structure()
+    # With pymatgen's own 0.25 Å some references would become other, more symmetric crystals.
+    return structure_from_document(document).get_primitive_structure(tolerance=0.01)
 
 
-def _finished(records: RecordStore, spec: SearchSpec) -> set[str]:
-    here = {"search": spec.search_id}
-    relaxed = records.find("relaxations", here, ["parent_id"])
-    failed = records.find("failures", here | {"stage": STAGE}, ["parent"])
-    return {d["parent_id"] for d in relaxed} | {d["parent"] for d in failed}
+def known_ground_state(references: list[dict[str, Any]]) -> str | None:
+    """The id of the reference that its source has lowest in energy; None without energies."""
+    energies = {
+        reference["_id"]: reference["energy_above_ground_state"]
+        for reference in references
+        if reference["energy_above_ground_state"] is not None
+    }
+    return min(energies, key=lambda key: energies[key], default=None)

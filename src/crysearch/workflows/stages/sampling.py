@@ -133,7 +133,9 @@ def _wyckoff_label(crystals: CrystalBatch, index: int) -> str:
 
 def _nearest(
     references: list[dict[str, Any]], result: ScreeningResult, index: int
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    if result.nearest_reference[index] < 0:
+        return None
     reference = references[result.nearest_reference[index]]
     return {
         "id": reference["_id"],
@@ -145,7 +147,7 @@ def _nearest(
 def _nearest_replica(
     replicas: list[dict[str, Any]], result: ScreeningResult, index: int
 ) -> dict[str, Any] | None:
-    if not replicas:
+    if result.nearest_replica[index] < 0:
         return None
     replica = replicas[result.nearest_replica[index]]
     return {

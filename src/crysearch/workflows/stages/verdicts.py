@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from crysearch.spec import SearchSpec
 from crysearch.workflows.context import fingerprints_of
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.stages.generation import sound_references
+from crysearch.workflows.stages.relaxation import known_ground_state
+
+logger = logging.getLogger("crysearch")
 
 Documents = list[dict[str, Any]]
 
@@ -50,6 +54,12 @@ def judge(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     _mark_duplicates(spec, candidates, verdicts)
     _mark_known(records, spec, candidates, known, verdicts)
     records.update("relaxations", verdicts)
+    ground_state = known_ground_state(sound_references(records, spec))
+    if ground_state is not None and ground_state not in {d["parent_id"] for d in known}:
+        logger.warning(
+            "the known structure of lowest energy did not relax to convergence: energies above "
+            "the reference ground state are above the lowest one that did"
+        )
     distinct = [d for d in candidates if verdicts[d["_id"]]["duplicate_of"] is None]
     return {
         "judged": len(candidates),
@@ -92,11 +102,15 @@ def _mark_known(
     known: Documents,
     verdicts: dict[str, dict[str, Any]],
 ) -> None:
-    """Match against references relaxed with the same engine; as downloaded where they were not."""
+    """Match against references relaxed with the same engine; as downloaded where they were not.
+
+    The nearest reference is looked for among the same ones.
+    """
     size = spec.radial_distribution_function.size
-    names = {d["_id"]: d["reference_id"] for d in sound_references(records, spec, ["reference_id"])}
+    sound = sound_references(records, spec)
+    names = {document["_id"]: document["reference_id"] for document in sound}
     relaxed_parents = {document["parent_id"] for document in known}
-    unrelaxed = [d for d in sound_references(records, spec) if d["_id"] not in relaxed_parents]
+    unrelaxed = [document for document in sound if document["_id"] not in relaxed_parents]
     structures = [structure_from_document(document) for document in candidates]
     fingerprints = fingerprints_of(candidates, size)
     with progress_bar("Known or new", 2 * len(candidates), "structures") as bar:
@@ -123,4 +137,18 @@ def _mark_known(
             match = names[known[first.matched]["parent_id"]]
         elif second.matched is not None:
             match = unrelaxed[second.matched]["reference_id"]
-        verdicts[document["_id"]] |= {"matches": match, "is_new": match is None}
+        near = []
+        if first.nearest is not None:
+            near.append((first.nearest_distance, known[first.nearest]["parent_id"]))
+        if second.nearest is not None:
+            near.append((second.nearest_distance, unrelaxed[second.nearest]["_id"]))
+        distance, nearest = min(near)
+        verdicts[document["_id"]] |= {
+            "matches": match,
+            "is_new": match is None,
+            "nearest_reference_after": {
+                "id": nearest,
+                "reference_id": names[nearest],
+                "distance": distance,
+            },
+        }
