@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numba import njit
 
-#: Half-width of the Gaussian that is summed, in standard deviations; what is cut off beyond
-#: it is below 2e-8 of the peak.
-SMEARING_REACH = 6.0
+#: Half-width of the Gaussian that is summed, in standard deviations. What is cut off is below 3e-11
+#: of the peak: g(r) divides by r², which magnifies it for atoms that nearly coincide.
+SMEARING_REACH = 7.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -17,6 +17,7 @@ from crysearch.errors import RecordsError, ReferencesError, SpecError
 from crysearch.fingerprints import is_comparable
 from crysearch.generative import MINIMUM_TRAINING
 from crysearch.records import RecordStore, documents
+from crysearch.records.values import deterministic_id
 from crysearch.references import (
     Reference,
     SetAside,
@@ -138,7 +139,8 @@ def _from_materials_project(records: RecordStore, formula: str) -> list[Referenc
     """The answer kept in the records if it is young enough, else one query of the database."""
     settings = load_settings()
     reduced = Composition(formula).reduced_formula
-    blob_id = f"materials-project-{reduced}"
+    endpoint = settings.materials_project_endpoint
+    blob_id = f"materials-project-{reduced}-{deterministic_id(endpoint)}"
     try:
         content = json.loads(records.get_blob(blob_id))
     except RecordsError:
@@ -154,7 +156,7 @@ def _from_materials_project(records: RecordStore, formula: str) -> list[Referenc
     found = fetch_materials_project(
         formula,
         settings.materials_project_api_key,
-        endpoint=settings.materials_project_endpoint,
+        endpoint=endpoint,
     )
     content = {
         "fetched_at": datetime.now(UTC).isoformat(),
