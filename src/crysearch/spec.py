@@ -33,9 +33,6 @@ from crysearch.errors import SpecError
 from crysearch.fingerprints import RadialDistributionFunction
 from crysearch.validation import describe_errors, without
 
-GROUPS = ("I", "II", "III")
-GroupName = Literal["I", "II", "III"]
-
 
 class SpecPart(BaseModel):
     """Base of the parts: unknown fields are refused, values do not change."""

@@ -19,7 +19,7 @@ from pymatgen.core import Composition, Lattice, Structure
 from crysearch import __version__
 from crysearch.errors import RecordsError
 from crysearch.records import RecordStore, documents, schema
-from crysearch.records.documents import (
+from crysearch.records.values import (
     deterministic_id,
     from_binary_vector,
     structure_document,

@@ -14,7 +14,6 @@ from crysearch.records import RecordStore, queries
 from crysearch.records.documents import (
     batch_document,
     candidate_document,
-    deterministic_id,
     failure_document,
     model_document,
     reference_document,
@@ -24,6 +23,7 @@ from crysearch.records.documents import (
 )
 from crysearch.records.filters import parse_filters
 from crysearch.records.schema import Group, Near
+from crysearch.records.values import deterministic_id
 
 SEARCH = deterministic_id("silicon")
 OTHER = deterministic_id("other")

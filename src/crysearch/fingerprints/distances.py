@@ -15,8 +15,14 @@ def is_comparable(fingerprints: np.ndarray) -> np.ndarray:
     return spread > 1e-12 * np.abs(fingerprints).max(axis=1, initial=0.0)
 
 
-def _standardised(fingerprints: np.ndarray) -> np.ndarray:
-    """Rows shifted to zero mean and scaled to unit norm, so that a dot product is r_P."""
+def standardised(fingerprints: np.ndarray) -> np.ndarray:
+    """Rows shifted to zero mean and scaled to unit norm, so that a dot product is r_P.
+
+    Raises
+    ------
+    FingerprintError
+        If a row is constant or not finite.
+    """
     fingerprints = np.atleast_2d(np.asarray(fingerprints, dtype=np.float64))
     bad = ~is_comparable(fingerprints)
     if bad.any():
@@ -48,8 +54,8 @@ def pearson_distance_matrix(first: np.ndarray, second: np.ndarray | None = None)
     FingerprintError
         If the grids differ, or a fingerprint is constant or not finite.
     """
-    x = _standardised(first)
-    y = x if second is None else _standardised(second)
+    x = standardised(first)
+    y = x if second is None else standardised(second)
     if x.shape[1] != y.shape[1]:
         raise FingerprintError(
             f"fingerprints of {x.shape[1]} and {y.shape[1]} points: compare only RDFs made "
@@ -79,10 +85,10 @@ class NearestFingerprint:
     def __post_init__(self) -> None:
         if np.asarray(self.fingerprints).ndim != 2 or len(self.fingerprints) == 0:
             raise FingerprintError("no fingerprints to compare with: give at least one row")
-        object.__setattr__(self, "_standardised", _standardised(self.fingerprints))
+        object.__setattr__(self, "_standardised", standardised(self.fingerprints))
 
     def query(self, fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Index of, and distance to, the nearest: arrays of shape (n,); ties go to the first."""
-        distances = np.clip(1.0 - _standardised(fingerprints) @ self._standardised.T, 0.0, 2.0)
+        distances = np.clip(1.0 - standardised(fingerprints) @ self._standardised.T, 0.0, 2.0)
         nearest = distances.argmin(axis=1)
         return nearest, distances[np.arange(len(nearest)), nearest]

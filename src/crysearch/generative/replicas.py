@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from crysearch.errors import TrainingError
+from crysearch.fingerprints.distances import is_comparable, standardised
 from crysearch.generative.checks import check_count, check_fingerprints, check_positive
 
 MAXIMUM_GRID_POINTS = 1_000_000
@@ -170,15 +171,13 @@ class ReplicaDiagnostics:
 
 
 def _unit_vectors(fingerprints: NDArray[np.float64], field: str) -> NDArray[np.float64]:
-    centred = fingerprints - fingerprints.mean(axis=1, keepdims=True)
-    norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    flat = np.flatnonzero(norms[:, 0] <= 1e-12 * np.abs(fingerprints).max(axis=1, initial=0.0))
+    flat = np.flatnonzero(~is_comparable(fingerprints))
     if flat.size:
         raise TrainingError(
             f"{field} hold {flat.size} constant rows (first: row {flat[0]}), which have no "
             "Pearson's distance; leave them out."
         )
-    return centred / norms
+    return standardised(fingerprints)
 
 
 def _pairwise_moments(vectors: NDArray[np.float64]) -> tuple[float, float]:

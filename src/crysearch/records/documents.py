@@ -17,33 +17,13 @@ from crysearch.errors import RecordsError
 from crysearch.records import schema
 from crysearch.records.values import (
     deterministic_id,
-    from_binary_vector,
     in_milliseconds,
     make_provenance,
     plain,
     structure_dictionary,
     structure_document,
-    structure_from_document,
     to_binary_vector,
 )
-
-__all__ = [
-    "batch_document",
-    "candidate_document",
-    "deterministic_id",
-    "failure_document",
-    "from_binary_vector",
-    "make_provenance",
-    "model_document",
-    "reference_document",
-    "relaxation_document",
-    "replica_document",
-    "search_document",
-    "structure_dictionary",
-    "structure_document",
-    "structure_from_document",
-    "to_binary_vector",
-]
 
 Facts = Mapping[str, Any]
 Seed = int | Sequence[int]

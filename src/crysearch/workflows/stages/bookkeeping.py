@@ -16,8 +16,8 @@ logger = logging.getLogger("crysearch")
 Summary = dict[str, Any]
 
 
-def open_search(records: RecordStore, spec: SearchSpec) -> bool:
-    """Write the search's document, or find it; True if an earlier run had begun it."""
+def open_search(records: RecordStore, spec: SearchSpec) -> None:
+    """Write the search's document, or mark the one of an earlier run as running again."""
     known = records.get("searches", spec.search_id)
     if known is None:
         records.ensure_indexes()
@@ -29,9 +29,8 @@ def open_search(records: RecordStore, spec: SearchSpec) -> bool:
             seed=spec.seed,
         )
         records.upsert("searches", [known])
-        return False
-    records.update("searches", {spec.search_id: {"name": spec.name, "status": "running"}})
-    return True
+    else:
+        records.update("searches", {spec.search_id: {"name": spec.name, "status": "running"}})
 
 
 def finish_search(records: RecordStore, spec: SearchSpec, status: str) -> None:

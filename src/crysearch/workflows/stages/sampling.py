@@ -42,7 +42,6 @@ def sample_and_screen(records: RecordStore, spec: SearchSpec, formula_units: int
     filling = QuotaFilling(spec.screening.quotas.model_dump())
     request = crystal_request(spec, formula_units)
     sampler = create_sampler(spec.sampling.sampler, request)
-    species = [request.species[index] for index in _species_index(request)]
     finished = {
         document["batch"]: document["counts"]
         for document in records.find(
@@ -64,7 +63,7 @@ def sample_and_screen(records: RecordStore, spec: SearchSpec, formula_units: int
                 fingerprints = rdf.compute(
                     crystals.lattices,
                     crystals.fractional_coordinates,
-                    species if rdf.species else None,
+                    [crystals.species[index] for index in crystals.species_index],
                 )
                 result = screen.classify(fingerprints)
                 selection = filling.select(result)
@@ -120,10 +119,6 @@ def sample_and_screen(records: RecordStore, spec: SearchSpec, formula_units: int
             f"{totals['accepted']:,}",
         )
     return {**totals, "batches": batch, "kept_by_group": filling.kept, "shortfall": missing}
-
-
-def _species_index(request: Any) -> list[int]:
-    return [kind for kind, count in enumerate(request.counts) for _ in range(count)]
 
 
 def _wyckoff_label(crystals: CrystalBatch, index: int) -> str:

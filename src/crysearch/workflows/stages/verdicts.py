@@ -54,7 +54,9 @@ def judge(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     _mark_duplicates(spec, candidates, verdicts)
     _mark_known(records, spec, candidates, known, verdicts)
     records.update("relaxations", verdicts)
-    ground_state = known_ground_state(sound_references(records, spec))
+    ground_state = known_ground_state(
+        sound_references(records, spec, ["energy_above_ground_state"])
+    )
     if ground_state is not None and ground_state not in {d["parent_id"] for d in known}:
         logger.warning(
             "the known structure of lowest energy did not relax to convergence: energies above "
