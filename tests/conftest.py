@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from crysearch import localdb
 from crysearch.spec import SearchSpec
 from materials_project_server import server
 from small_search import SMALL
@@ -13,8 +15,23 @@ from small_search import SMALL
 __all__ = ["finished_search", "server"]
 
 
+def stop_servers_below(folder: Path) -> None:
+    """Stop the servers of all local stores in a folder."""
+    for lock in folder.rglob("server.lock"):
+        localdb.stop(lock.parent)
+
+
+@pytest.fixture(autouse=True)
+def no_server_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Local stores that a test has opened in its folder are closed after it."""
+    folder = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        stop_servers_below(folder)
+
+
 @pytest.fixture(scope="session")
-def finished_search(tmp_path_factory) -> tuple[SearchSpec, Path]:
+def finished_search(tmp_path_factory) -> Iterator[tuple[SearchSpec, Path]]:
     """One undisturbed search and its records, for the tests that only read them."""
     from crysearch.workflows import run_search
 
@@ -23,4 +40,5 @@ def finished_search(tmp_path_factory) -> tuple[SearchSpec, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CRYSEARCH_DATABASE", str(place))
         run_search(spec)
-    return spec, place
+    yield spec, place
+    stop_servers_below(place.parent)

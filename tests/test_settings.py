@@ -27,6 +27,18 @@ def test_file_then_environment(monkeypatch, tmp_path):
     assert load_settings().threads == 5
 
 
+def test_the_file_is_found_from_launch_folders_below_the_project(monkeypatch, tmp_path):
+    (tmp_path / "crysearch.yaml").write_text("database: records\nlaunchpad_file: launchpad.yaml\n")
+    folder = tmp_path / "block_1" / "launcher_1"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    settings = load_settings()
+    assert settings.database.get_secret_value() == str(tmp_path.resolve() / "records")
+    assert settings.launchpad_file == tmp_path.resolve() / "launchpad.yaml"
+    (folder / "crysearch.yaml").write_text("database: nearer\n")
+    assert load_settings().database.get_secret_value() == str(folder.resolve() / "nearer")
+
+
 def test_a_database_address_is_left_alone(tmp_path):
     (tmp_path / "crysearch.yaml").write_text(
         "database: mongodb://user:hidden@localhost/crysearch\n"

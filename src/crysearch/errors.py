@@ -45,3 +45,7 @@ class AnalysisError(CrysearchError):
 
 class RecordsError(CrysearchError):
     """The record store cannot be opened, read or written."""
+
+
+class DatabaseAbsent(RecordsError):
+    """The database server has not answered for longer than one was to wait."""

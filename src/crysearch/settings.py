@@ -1,8 +1,9 @@
 """Where things are: database, keys, threads.
 
 Every setting can be given in the environment (``CRYSEARCH_DATABASE=…``) or in a settings file
-``crysearch.yaml``, looked for in the current folder and then in the user's configuration folder;
-``CRYSEARCH_CONFIG`` names another file. The environment wins. Nothing here changes a result.
+``crysearch.yaml``, looked for in the current folder, in the folders above it (workers run in launch
+folders below the project) and then in the user's configuration folder; ``CRYSEARCH_CONFIG`` names
+another file. The environment wins. Nothing here changes a result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from typing import Any
 
 import yaml
 from platformdirs import user_config_path, user_data_path
-from pydantic import AliasChoices, Field, NonNegativeFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -41,6 +50,27 @@ class Settings(BaseSettings):
         SecretStr(str(user_data_path("crysearch") / "records")),
         description="Where the records live: a folder of this machine, or a mongodb:// address "
         "(treated as a secret, because it may hold a password).",
+    )
+    database_patience: NonNegativeFloat = Field(
+        120.0,
+        description="Seconds to wait, with growing pauses, for a database that has gone away.",
+    )
+    launchpad_file: Path | None = Field(
+        None,
+        description="FireWorks' launch pad file; by default launchpad.yaml or my_launchpad.yaml "
+        "beside the settings file, else the one that FireWorks itself is configured with, else a "
+        "launch pad in the database of the records.",
+    )
+    sampling_jobs: PositiveInt = Field(
+        4, description="Jobs that sample random crystals of one cell size side by side on workers."
+    )
+    job_minutes: PositiveFloat = Field(
+        10.0, description="How long a job on a worker should take, where it can be chosen."
+    )
+    engine_timeout: PositiveFloat = Field(
+        900.0,
+        description="Seconds without a step after which a relaxation counts as hung and becomes a "
+        "recorded failure.",
     )
     materials_project_api_key: SecretStr | None = Field(
         None,
@@ -84,8 +114,9 @@ def config_file() -> Path | None:
         if not Path(named).is_file():
             raise SettingsError(f"CRYSEARCH_CONFIG = {named}: no such file; create or unset it")
         return Path(named)
-    candidates = (Path.cwd() / CONFIG_NAME, user_config_path("crysearch") / CONFIG_NAME)
-    return next((path for path in candidates if path.is_file()), None)
+    here = Path.cwd()
+    folders = (here, *here.parents, user_config_path("crysearch"))
+    return next((f / CONFIG_NAME for f in folders if (f / CONFIG_NAME).is_file()), None)
 
 
 def _read_file() -> dict[str, Any]:
@@ -99,10 +130,11 @@ def _read_file() -> dict[str, Any]:
         raise SettingsError(f"{path}: is not readable YAML ({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: give one setting per line, such as `database: ./records`")
-    database = content.get("database")
-    if isinstance(database, str) and "://" not in database:
-        # A folder in a settings file is meant relative to that file, wherever one stands.
-        content["database"] = str(path.resolve().parent / Path(database).expanduser())
+    for name in ("database", "launchpad_file"):
+        place = content.get(name)
+        if isinstance(place, str) and "://" not in place:
+            # A path in a settings file is meant relative to that file, wherever one stands.
+            content[name] = str(path.resolve().parent / Path(place).expanduser())
     return content
 
 

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import math
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from crysearch import __version__
 from crysearch.errors import RecordsError
-from crysearch.records import RecordStore, documents, schema
+from crysearch.records import RecordStore, batches, documents, schema
 from crysearch.records.values import (
     deterministic_id,
     from_binary_vector,
@@ -83,7 +84,6 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "input": structure,
         },
         "batches": {
-            "stage": "sampling",
             "formula_units": 8,
             "batch": 0,
             "seed": 5,
@@ -92,25 +92,24 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "kept": 1,
         },
     }
-    builder = getattr(documents, f"{SINGULAR[kind]}_document")
-    return builder(**{"search": "s", "created_at": NOON} | fields[kind] | changes)
+    return BUILDERS[kind](**{"search": "s", "created_at": NOON} | fields[kind] | changes)
 
 
-SINGULAR = {
-    "searches": "search",
-    "references": "reference",
-    "models": "model",
-    "replicas": "replica",
-    "candidates": "candidate",
-    "relaxations": "relaxation",
-    "failures": "failure",
-    "batches": "batch",
+BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "searches": documents.search_document,
+    "references": documents.reference_document,
+    "models": documents.model_document,
+    "replicas": documents.replica_document,
+    "candidates": documents.candidate_document,
+    "relaxations": documents.relaxation_document,
+    "failures": documents.failure_document,
+    "batches": batches.sampling_batch_document,
 }
 
 
 @pytest.mark.parametrize("kind", list(schema.KINDS))
 def test_builders_give_exactly_the_fields_of_the_schema(
-    kind: str, diamond: Structure, local: RecordStore
+    kind: str, diamond: Structure, store: RecordStore
 ) -> None:
     document = build(kind, diamond)
     assert set(document) == set(schema.KINDS[kind].__annotations__)
@@ -120,8 +119,8 @@ def test_builders_give_exactly_the_fields_of_the_schema(
     software = document["provenance"]["software"]
     assert software["crysearch"] == __version__
     assert {"pymatgen", "torch", "numpy"} <= set(software)
-    local.upsert(kind, [document])
-    assert local.get(kind, document["_id"]) == document
+    store.upsert(kind, [document])
+    assert store.get(kind, document["_id"]) == document
 
 
 @pytest.mark.parametrize("kind", list(schema.KINDS))
@@ -170,7 +169,7 @@ def test_what_is_not_a_number_is_null(diamond: Structure) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        ("searches", {"status": "done"}, "status is 'done': choose one of running"),
+        ("searches", {"status": "done"}, "status is 'done': choose one of submitted, running"),
         ("references", {"status": "good"}, "sound, set_aside"),
         ("replicas", {"kind": "lattice"}, "grid, random, interpolation"),
         ("candidates", {"near": "far"}, "near is 'far'"),
@@ -189,12 +188,28 @@ def test_bad_fields_are_named(
 
 
 def test_builders_say_what_their_arguments_are() -> None:
-    for name in SINGULAR.values():
-        builder = getattr(documents, f"{name}_document")
+    for builder in (*BUILDERS.values(), batches.relaxation_batch_document):
         assert all(
             parameter.kind is inspect.Parameter.KEYWORD_ONLY
             for parameter in inspect.signature(builder).parameters.values()
         )
+
+
+def test_batches_of_relaxations_have_the_fields_of_the_schema() -> None:
+    def build(**changes: Any) -> dict[str, Any]:
+        fields = {
+            "search": "s", "kind": "candidate", "batch": 0, "parents": ["a", "b"],
+            "relaxed": 1, "converged": 1, "failed": 1,
+        }  # fmt: skip
+        return batches.relaxation_batch_document(**fields | changes)
+
+    document = build()
+    assert set(document) == set(schema.BatchDocument.__annotations__)
+    assert set(document["counts"]) == set(schema.BatchCounts.__annotations__)
+    assert document["provenance"]["parents"] == ["a", "b"]
+    assert len({build(**c)["_id"] for c in ({}, {"batch": 1}, {"kind": "reference"})}) == 3
+    with pytest.raises(RecordsError, match="kind is 'replica': use candidate, reference"):
+        build(kind="replica")
 
 
 # --- identifiers -------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from pymatgen.core import Structure
 
 from crysearch.errors import RecordsError
 from crysearch.records import RecordStore, queries
+from crysearch.records.batches import relaxation_batch_document, sampling_batch_document
 from crysearch.records.documents import (
-    batch_document,
     candidate_document,
     failure_document,
     model_document,
@@ -149,9 +149,8 @@ def small_search(diamond: Structure) -> dict[str, Any]:
         energy_above_ground_state_found=0.0,
     )
     batches = [
-        batch_document(
+        sampling_batch_document(
             search=SEARCH,
-            stage="sampling",
             formula_units=8,
             batch=batch,
             seed=1,
@@ -160,9 +159,15 @@ def small_search(diamond: Structure) -> dict[str, Any]:
             kept=2,
             rejected={"too close": 80, "volume": 10 - batch},
             near={"both": 1, "replicas": 1, "neither": 8 + batch},
+            kept_by_group={"III": 2} if batch else {"I": 1, "II": 2},
         )
         for batch in range(2)
     ]
+    batches.append(
+        relaxation_batch_document(
+            search=SEARCH, kind="candidate", batch=0, parents=[], relaxed=4, converged=3, failed=3
+        )
+    )
     failures = [
         failure_document(
             search=SEARCH,
@@ -294,15 +299,15 @@ def test_bad_filters_are_explained(expression: str, message: str) -> None:
         parse_filters("relaxations", [expression])
 
 
-def test_bad_requests_for_results_are_explained(local: RecordStore) -> None:
+def test_bad_requests_for_results_are_explained(store: RecordStore) -> None:
     with pytest.raises(RecordsError, match="no field 'enrgy'"):
-        queries.results(local, None, sort="-enrgy")
+        queries.results(store, None, sort="-enrgy")
     with pytest.raises(RecordsError, match="no field 'structure'"):
-        queries.results(local, None, columns=["structure"])
+        queries.results(store, None, columns=["structure"])
     with pytest.raises(RecordsError, match="limit is 0"):
-        queries.results(local, None, limit=0)
+        queries.results(store, None, limit=0)
     with pytest.raises(RecordsError, match="no collection 'crystals'"):
-        queries.results(local, None, collection="crystals")
+        queries.results(store, None, collection="crystals")
 
 
 def test_other_collections_have_results_too(store: RecordStore, silicon: dict[str, Any]) -> None:

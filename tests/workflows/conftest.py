@@ -25,7 +25,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def content(place: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Everything in a record folder but the times: collection → id → document."""
+    """Everything in a record folder but times and who worked: collection → id → document."""
     with open_records(place, read_only=True) as records:
         return {
             name: {
@@ -41,7 +41,7 @@ def _without_times(value: Any) -> Any:
         return {
             key: _without_times(item)
             for key, item in value.items()
-            if key not in ("created_at", "started_at", "finished_at")
+            if key not in ("created_at", "started_at", "finished_at", "seconds", "worker")
         }
     return value
 

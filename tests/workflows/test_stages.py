@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
 from crysearch.errors import ReferencesError, RelaxationError, SpecError, TrainingError
@@ -14,6 +12,7 @@ from crysearch.references import load_snapshot
 from crysearch.relaxation import RelaxationResult, Relaxer, create_relaxer
 from crysearch.spec import SearchSpec
 from crysearch.workflows import CrystalSearchMaker, run_search, stages
+from crysearch.workflows.pace import Pace
 from crysearch.workflows.stages import relaxation as relaxation_stage
 
 from .conftest import names_of
@@ -44,10 +43,13 @@ class OneFails(Relaxer):
 
 
 def relax_all(records, spec, batches) -> None:
-    """As the job does it."""
-    for name, ids in batches:
-        work = functools.partial(stages.relax_batch, records, spec, "candidate", name, ids)
-        stages.stage(records, spec, name, work)
+    for batch in batches:
+        stages.relax_batch(records, spec, "candidate", batch)
+
+
+def sample(records, spec, formula_units):
+    stages.sample_batches(records, spec, formula_units, Pace(None))
+    return stages.settle(records, spec, formula_units)
 
 
 @pytest.fixture
@@ -65,17 +67,18 @@ def test_one_failed_structure_is_a_document_and_no_more(prepared, database, monk
     spec = prepared
     monkeypatch.setattr(relaxation_stage, "make_relaxer", lambda spec: OneFails())
     with open_records(database) as records:
-        stages.sample_and_screen(records, spec, 4)
+        sample(records, spec, 4)
         batches = stages.pending_batches(records, spec, "candidate")
         relax_all(records, spec, batches)
         failures = records.find("failures")
         assert len(failures) == len(batches)
-        assert {failure["parent"] for failure in failures} == {ids[0] for _, ids in batches}
+        firsts = {batch.parents[0] for batch in batches}
+        assert {failure["parent"] for failure in failures} == firsts
         assert {failure["reason"] for failure in failures} == {"explosion"}
         assert all(failure["input"]["lattice"] for failure in failures)
         assert stages.pending_batches(records, spec, "candidate") == []
         summary = stages.judge(records, spec)
-        total = sum(len(ids) for _, ids in batches)
+        total = sum(len(batch.parents) for batch in batches)
         assert summary["judged"] + summary["unconverged"] == total - len(batches)
         assert queries.counts(records, spec.search_id)["failures"] == {
             "relaxation": {"explosion": len(batches)}
@@ -95,7 +98,7 @@ def test_a_crystal_relaxed_to_something_indescribable_is_a_failure(prepared, dat
 
     monkeypatch.setattr(stages.relaxation._Describer, "__call__", describe)
     with open_records(database) as records:
-        stages.sample_and_screen(records, spec, 4)
+        sample(records, spec, 4)
         relax_all(records, spec, stages.pending_batches(records, spec, "candidate"))
         failed = records.find("failures")
         assert {failure["reason"] for failure in failed} == {"not_describable"}
@@ -119,7 +122,7 @@ def test_an_engine_that_fails_on_everything_stops_and_is_tried_again(
 ):
     spec = prepared
     with open_records(database) as records:
-        stages.sample_and_screen(records, spec, 4)
+        sample(records, spec, 4)
         batches = stages.pending_batches(records, spec, "candidate")
         with monkeypatch.context() as patch:
             patch.setattr(relaxation_stage, "make_relaxer", lambda spec: NothingWorks())
@@ -128,7 +131,7 @@ def test_an_engine_that_fails_on_everything_stops_and_is_tried_again(
         assert not records.count("relaxations")
         assert stages.pending_batches(records, spec, "candidate") == batches
         relax_all(records, spec, batches)
-        assert records.count("relaxations") == sum(len(ids) for _, ids in batches)
+        assert records.count("relaxations") == sum(len(batch.parents) for batch in batches)
         assert not records.count("failures")
 
 
@@ -139,7 +142,7 @@ def test_the_known_ground_state_is_relaxed_whatever_its_size(small_spec, databas
         batches = stages.pending_batches(records, spec, "reference")
         diamond = records.find_one("references", {"reference_id": "mp-149"})
         assert diamond["nsites"] == 2
-        assert sum(diamond["_id"] in ids for _, ids in batches) == 1
+        assert sum(diamond["_id"] in batch.parents for batch in batches) == 1
 
 
 def test_a_primitive_cell_is_the_same_crystal():
@@ -189,15 +192,18 @@ def test_an_engine_for_other_elements_or_a_missing_device_is_refused(small_spec,
 def test_an_unfinished_batch_is_pending_whole(prepared, database):
     spec = prepared
     with open_records(database) as records:
-        stages.sample_and_screen(records, spec, 4)
+        sample(records, spec, 4)
         before = stages.pending_batches(records, spec, "candidate")
         assert len(before) > 1
-        stages.relax_batch(records, spec, "candidate", *before[0])
-        # Killed here: everything is written, but the stage is not marked as done.
+        relax_all(records, spec, before[:1])
+        relaxed = names_of(records, "relaxations")
+        # As if killed before the batch was marked as done.
+        records.delete("batches", {"stage": "relaxation"})
         assert stages.pending_batches(records, spec, "candidate") == before
         relax_all(records, spec, before[:1])
+        assert names_of(records, "relaxations") == relaxed
         assert stages.pending_batches(records, spec, "candidate") == before[1:]
-        assert records.count("relaxations") + records.count("failures") == len(before[0][1])
+        assert records.count("relaxations") + records.count("failures") == len(before[0].parents)
 
 
 def test_sampling_stops_at_the_limit_and_says_what_is_missing(prepared, database, caplog):
@@ -211,7 +217,7 @@ def test_sampling_stops_at_the_limit_and_says_what_is_missing(prepared, database
     with open_records(database) as records:
         for step in (stages.gather_references, stages.train_model, stages.generate_replicas):
             step(records, spec)
-        summary = stages.sample_and_screen(records, spec, 4)
+        summary = sample(records, spec, 4)
         assert summary["accepted"] == 600
         assert summary["shortfall"] == {"I": 2, "II": 1}
         assert summary["kept_by_group"] == {"I": 0, "II": 0, "III": 2}
@@ -222,13 +228,13 @@ def test_candidates_do_not_depend_on_when_the_sampling_was_interrupted(prepared,
     """Batches that are already in the records are counted, not repeated."""
     spec = prepared
     with open_records(database) as records:
-        stages.sample_and_screen(records, spec, 8)
+        sample(records, spec, 8)
         whole = names_of(records, "candidates")
-        last = max(batch["batch"] for batch in records.find("batches"))
+        last = max(batch["batch"] for batch in records.find("batches", {"stage": "sampling"}))
         assert last > 0
         records.delete("batches", {"batch": last})
         records.delete("candidates", {"batch": last})
-        stages.sample_and_screen(records, spec, 8)
+        sample(records, spec, 8)
         assert names_of(records, "candidates") == whole
 
 

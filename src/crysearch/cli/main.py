@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from typing import Annotated
 
@@ -12,8 +13,21 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from crysearch import __version__
-from crysearch.cli import export, plot, results, run, show, spec, status
-from crysearch.errors import CrysearchError
+from crysearch.cli import (
+    ask,
+    db,
+    doctor,
+    export,
+    init,
+    plot,
+    results,
+    run,
+    show,
+    spec,
+    status,
+    submit,
+)
+from crysearch.errors import CrysearchError, SettingsError
 
 app = typer.Typer(
     name="crysearch",
@@ -24,12 +38,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run.run)
+app.command()(submit.submit)
 app.command()(status.status)
 app.command()(results.results)
 app.command()(show.show)
 app.command()(export.export)
 app.command()(plot.plot)
 app.command()(spec.spec)
+app.add_typer(ask.app, name="ask")
+app.add_typer(db.app, name="db")
+app.command()(init.init)
+app.command()(doctor.doctor)
 
 
 def _version(value: bool) -> None:
@@ -58,6 +77,11 @@ def common(
 ) -> None:
     """Options of every command."""
     if database is not None:
+        if re.match(r"mongodb(\+srv)?://[^/]*:[^/]*@", database):
+            raise SettingsError(
+                "--database: the address holds a password, and everybody on this machine can see "
+                "the arguments of a command; put it into CRYSEARCH_DATABASE or crysearch.yaml"
+            )
         # Jobs read the settings where they run: the environment reaches them all.
         os.environ["CRYSEARCH_DATABASE"] = database
     handler = RichHandler(

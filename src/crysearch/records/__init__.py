@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from crysearch.records.store import COLLECTIONS, RecordStore, open_records
+from crysearch.records.store import COLLECTIONS, RecordStore, open_records, records_in
 
-__all__ = ["COLLECTIONS", "RecordStore", "open_records"]
+__all__ = ["COLLECTIONS", "RecordStore", "open_records", "records_in"]

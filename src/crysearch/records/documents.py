@@ -54,7 +54,7 @@ def search_document(
         "stages": stages or {},
         "counts": counts or {},
     }
-    return _document(search, search, fields, seed, [], provenance, created_at)
+    return make_document(search, search, fields, seed, [], provenance, created_at)
 
 
 def reference_document(
@@ -96,7 +96,7 @@ def reference_document(
         "metadata": metadata or {},
     }
     identifier = deterministic_id(search, "reference", reference_id)
-    return _document(search, identifier, fields, None, [search], provenance, created_at)
+    return make_document(search, identifier, fields, None, [search], provenance, created_at)
 
 
 def model_document(
@@ -127,7 +127,7 @@ def model_document(
         "diagnostics": diagnostics or {},
         "seed": seed,
     }
-    return _document(search, identifier, fields, seed, parents, provenance, created_at)
+    return make_document(search, identifier, fields, seed, parents, provenance, created_at)
 
 
 def replica_document(
@@ -155,7 +155,7 @@ def replica_document(
         "distance_to_nearest_reference": distance_to_nearest_reference,
     }
     identifier = deterministic_id(search, "replica", model_id, kind, label)
-    return _document(search, identifier, fields, seed, [model_id], provenance, created_at)
+    return make_document(search, identifier, fields, seed, [model_id], provenance, created_at)
 
 
 def candidate_document(
@@ -200,7 +200,7 @@ def candidate_document(
     }
     parents = [nearest["id"] for nearest in (reference, replica) if nearest is not None]
     identifier = deterministic_id(search, "candidate", seed, formula_units, batch, index)
-    return _document(search, identifier, fields, seed, parents, provenance, created_at)
+    return make_document(search, identifier, fields, seed, parents, provenance, created_at)
 
 
 def relaxation_document(
@@ -294,7 +294,7 @@ def relaxation_document(
         "groups": _groups(groups),
     }
     identifier = deterministic_id(search, "relaxation", parent_id, engine)
-    return _document(search, identifier, fields, None, [parent_id], provenance, created_at)
+    return make_document(search, identifier, fields, None, [parent_id], provenance, created_at)
 
 
 def failure_document(
@@ -333,62 +333,10 @@ def failure_document(
     }
     identifier = deterministic_id(search, "failure", stage, where, parent or given)
     parents = [] if parent is None else [parent]
-    return _document(search, identifier, fields, None, parents, provenance, created_at)
+    return make_document(search, identifier, fields, None, parents, provenance, created_at)
 
 
-def batch_document(
-    *,
-    search: str,
-    stage: str,
-    formula_units: int,
-    batch: int,
-    seed: Seed,
-    sampled: int,
-    accepted: int,
-    kept: int,
-    kept_by_group: Mapping[str, int] | None = None,
-    rejected: Mapping[str, int] | None = None,
-    near: Mapping[str, int] | None = None,
-    provenance: Facts | None = None,
-    created_at: datetime | None = None,
-) -> dict[str, Any]:
-    """Build the document of a finished batch.
-
-    Parameters
-    ----------
-    sampled, accepted, kept
-        Crystals tried, crystals that met the request, crystals that became documents.
-    kept_by_group
-        Crystals kept for each group; one that is kept for two counts in both.
-    rejected
-        Crystals that did not meet the request, by reason.
-    near
-        Accepted crystals near the ``database`` only, ``replicas`` only, ``both`` or ``neither``.
-    """
-    places, groups = get_args(schema.Near), get_args(schema.Group)
-    near = near or {}
-    if unknown := sorted(set(near) - set(places)):
-        raise RecordsError(f"near counts {unknown[0]!r}: use {', '.join(places)}.")
-    counts = {
-        "sampled": sampled,
-        "accepted": accepted,
-        "rejected": rejected or {},
-        "near": {place: near.get(place, 0) for place in places},
-        "kept": kept,
-        "kept_by_group": {group: (kept_by_group or {}).get(group, 0) for group in groups},
-    }
-    fields = {
-        "stage": stage,
-        "formula_units": formula_units,
-        "batch": batch,
-        "seed": seed,
-        "counts": counts,
-    }
-    identifier = deterministic_id(search, "batch", stage, seed, formula_units, batch)
-    return _document(search, identifier, fields, seed, [search], provenance, created_at)
-
-
-def _document(
+def make_document(
     search: str,
     identifier: str,
     fields: Facts,
@@ -397,6 +345,7 @@ def _document(
     provenance: Facts | None,
     created_at: datetime | None,
 ) -> dict[str, Any]:
+    """Build a document of any kind: what all have in common, and its own fields."""
     facts = {"seed": seed, "parents": parents} | dict(provenance or {})
     return {
         "_id": identifier,

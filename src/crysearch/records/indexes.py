@@ -1,43 +1,64 @@
-"""The indexes that a MongoDB server needs for the questions people ask."""
+"""The indexes behind the questions people ask: no question scans a collection.
+
+In each index the fields that a question gives one value come first, then those it sorts by, then
+those it gives a range. ``_id`` at the end makes the order of equal values the index's own.
+"""
 
 from __future__ import annotations
 
-_UP = 1
+Keys = tuple[tuple[str, int], ...]
+
+_ENERGY = "energy_above_ground_state_found"
 
 
-def _within_search(*fields: str) -> tuple[tuple[tuple[str, int], ...], ...]:
-    """One index for each field, after the search that nearly every question names."""
-    return tuple((("search", _UP), (field, _UP)) for field in fields)
+def _index(*fields: str) -> Keys:
+    return tuple((field, 1) for field in fields)
+
+
+def _within_search(*fields: str) -> Keys:
+    """An index for questions about one search, as nearly all are."""
+    return _index("search", *fields)
 
 
 # None is unique: only _id is, and every server checks that by itself.
-INDEXES: dict[str, tuple[tuple[tuple[str, int], ...], ...]] = {
-    "searches": ((("created_at", _UP),), (("name", _UP),)),
-    "references": _within_search("reference_id", "status"),
-    "models": _within_search("created_at"),
-    "replicas": _within_search("model_id", "label"),
-    "candidates": _within_search(
-        "groups",
-        "near",
-        "space_group_requested",
-        "nearest_reference.distance",
-        "nearest_replica.label",
+INDEXES: dict[str, tuple[Keys, ...]] = {
+    "searches": ((("created_at", -1), ("_id", 1)), _index("name")),
+    "references": (
+        _within_search("status", "reference_id"),
+        _within_search("reference_id"),
+        _index("reference_id"),
+        _index("chemical_formula_reduced", "search"),
+    ),
+    "models": (_within_search("created_at"),),
+    "replicas": (
+        _within_search("label"),
+        _within_search("nearest_reference.reference_id", "nearest_reference.distance"),
+    ),
+    "candidates": (
+        _within_search("formula_units", "batch", "index"),
+        _within_search("space_group_requested"),
+        _within_search("nearest_reference.distance", "_id"),
+        _within_search("nearest_reference.reference_id", "nearest_reference.distance", "_id"),
+        _within_search("nearest_replica.id", "nearest_replica.distance", "_id"),
     ),
     "relaxations": (
-        *_within_search(
-            "parent_id",
-            "groups",
-            "is_new",
-            "matches",
-            "duplicate_of",
-            "energy_above_ground_state_found",
-            "distance_after",
-            "chemical_formula_reduced",
-        ),
-        (("search", _UP), ("space_group_after.number", _UP), ("energy_per_atom", _UP)),
+        _index("parent_id"),
+        _within_search("parent_kind", "duplicate_of", _ENERGY, "_id"),
+        _within_search("parent_kind", "duplicate_of", "density", "_id"),
+        _within_search("parent_kind", "duplicate_of", "nearest_reference_after.distance", "_id"),
+        _within_search("is_new", "duplicate_of", _ENERGY, "_id"),
+        _within_search("duplicate_of", _ENERGY, "_id"),
+        (*_within_search("converged"), ("max_force", -1), ("_id", 1)),
+        _index("chemical_formula_reduced", "parent_kind", "duplicate_of", _ENERGY, "_id"),
+        _index("elements", "parent_kind", "duplicate_of"),
     ),
-    "failures": ((("search", _UP), ("stage", _UP), ("reason", _UP)),),
-    "batches": ((("search", _UP), ("stage", _UP)),),
+    "failures": (
+        (*_within_search(), ("created_at", -1), ("_id", 1)),
+        _within_search("stage", "where", "reason"),
+        (*_within_search("reason"), ("created_at", -1), ("_id", 1)),
+        _index("stage", "parent"),
+    ),
+    "batches": (_within_search("stage", "formula_units", "batch"),),
     # jobflow's own collection: without this index, resolving references takes hours.
-    "outputs": ((("uuid", _UP), ("index", -1)),),
+    "outputs": ((("uuid", 1), ("index", -1)),),
 }

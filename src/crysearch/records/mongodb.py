@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bson.codec_options import CodecOptions
 from gridfs import GridFS, NoFile
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
 
 from crysearch.errors import RecordsError
-from crysearch.records.local import CODEC_OPTIONS
+from crysearch.records.patience import Patience
 
 DEFAULT_DATABASE = "crysearch"
+CODEC_OPTIONS: CodecOptions = CodecOptions(tz_aware=True)
 _TIMEOUT_SECONDS = 5.0
 _AUTHENTICATION_FAILED = 18
 
@@ -32,8 +34,21 @@ def describe(uri: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-def connect(uri: str) -> tuple[MongoClient, Database]:
+def describe_database(database: Database) -> str:
+    """Return the address of a connected database, without secrets."""
+    nodes = ",".join(sorted(f"{host}:{port}" for host, port in database.client.nodes))
+    return f"mongodb://{nodes}/{database.name}"
+
+
+def connect(uri: str, patience: float = 0.0) -> tuple[MongoClient, Database]:
     """Connect to the server and find out at once whether it answers.
+
+    Parameters
+    ----------
+    uri
+        Its address.
+    patience
+        Seconds to go on trying while no server answers.
 
     Raises
     ------
@@ -58,7 +73,7 @@ def connect(uri: str) -> tuple[MongoClient, Database]:
             "password percent-encoded."
         ) from None
     try:
-        client.admin.command("ping")
+        Patience(patience).repeat(lambda: client.admin.command("ping"), address)
     except ServerSelectionTimeoutError as error:
         client.close()
         raise RecordsError(

@@ -23,8 +23,10 @@ __all__ = [
     "filterable_fields",
     "find_by_id_prefix",
     "lineage",
+    "part_of",
     "resolve_search",
     "results",
+    "rows",
     "searches",
 ]
 
@@ -146,7 +148,7 @@ def results(
             here = {"$and": [query, {field: presence}]}
             room = 0 if limit is None else limit - len(documents)
             documents += store.find(collection, here, columns, order, room)
-    return [{column: _at(document, column) for column in columns} for document in documents]
+    return rows(documents, columns)
 
 
 def lineage(store: RecordStore, relaxation_id: str) -> dict[str, Any]:
@@ -182,9 +184,9 @@ def lineage(store: RecordStore, relaxation_id: str) -> dict[str, Any]:
     is_reference = relaxation["parent_kind"] == "reference"
     parent = follow("references" if is_reference else "candidates", relaxation["parent_id"])
     candidate = None if is_reference else parent
-    replica = follow("replicas", _at(candidate, "nearest_replica.id"))
-    model = follow("models", _at(replica, "model_id"))
-    wanted = _at(model, "reference_ids") or []
+    replica = follow("replicas", part_of(candidate, "nearest_replica.id"))
+    model = follow("models", part_of(replica, "model_id"))
+    wanted = part_of(model, "reference_ids") or []
     references = store.find(
         "references",
         {"search": relaxation["search"], "reference_id": {"$in": wanted}},
@@ -197,7 +199,7 @@ def lineage(store: RecordStore, relaxation_id: str) -> dict[str, Any]:
         "relaxation": relaxation,
         "candidate": candidate,
         "reference": parent if is_reference else None,
-        "nearest_reference": follow("references", _at(candidate, "nearest_reference.id")),
+        "nearest_reference": follow("references", part_of(candidate, "nearest_reference.id")),
         "nearest_replica": replica,
         "model": model,
         "references": references,
@@ -214,41 +216,59 @@ def counts(store: RecordStore, search: str) -> dict[str, Any]:
     dict
         ``references`` ({sound, set_aside, reasons: {reason: n}}); ``sampled``, ``accepted``,
         ``kept``, ``rejected`` ({reason: n}) and ``near`` ({database, replicas, both, neither}),
-        summed over the finished batches; ``candidates`` and ``relaxed`` by group, ``converged``,
+        and ``candidates`` by group, summed over the finished batches; ``relaxed``, ``converged``,
         ``new`` and ``matching`` (relaxed candidates, each once: without duplicates) by group and
         in all (``total``); ``duplicates``; ``failures`` ({stage: {reason: n}}).
     """
     here = {"search": search}
+    references = store.aggregate(
+        "references", [{"$match": here}, _tally(status="$status", reason="$reason")]
+    )
+    sampling = store.find("batches", here | {"stage": "sampling"}, ["counts"])
+    verdicts = ["groups", "converged", "duplicate_of", "is_new", "matches"]
+    relaxed = store.find("relaxations", here | {"parent_kind": "candidate"}, verdicts)
+    failed = store.aggregate(
+        "failures", [{"$match": here}, _tally(stage="$stage", reason="$reason")]
+    )
+    reasons: dict[str, Counter[str]] = {}
+    for failure in failed:
+        kind = failure["_id"]
+        reasons.setdefault(kind["stage"], Counter())[kind["reason"]] += failure["n"]
     sums: Counter[str] = Counter()
     rejected: Counter[str] = Counter()
     near: Counter[str] = Counter()
-    for batch in store.find("batches", here, ["counts"]):
+    kept: Counter[str] = Counter()
+    for batch in sampling:
         seen = batch["counts"]
+        kept.update(seen["kept_by_group"])
         sums.update({key: seen[key] for key in ("sampled", "accepted", "kept")})
         rejected.update(seen["rejected"])
         near.update(seen["near"])
-    relaxed = here | {"parent_kind": "candidate"}
-    unique = relaxed | {"duplicate_of": None}
-    failed: dict[str, Counter[str]] = {}
-    for failure in store.find("failures", here, ["stage", "reason"]):
-        failed.setdefault(failure["stage"], Counter())[failure["reason"]] += 1
-    set_aside = store.find("references", here | {"status": "set_aside"}, ["reason"])
+    set_aside = {
+        found["_id"]["reason"]: found["n"]
+        for found in references
+        if found["_id"]["status"] == "set_aside"
+    }
+    unique = [found for found in relaxed if found["duplicate_of"] is None]
     return {
         "references": {
-            "sound": store.count("references", here | {"status": "sound"}),
-            "set_aside": len(set_aside),
-            "reasons": dict(Counter(reference["reason"] for reference in set_aside)),
+            "sound": sum(r["n"] for r in references if r["_id"]["status"] == "sound"),
+            "set_aside": sum(set_aside.values()),
+            "reasons": set_aside,
         },
         **{key: sums[key] for key in ("sampled", "accepted", "kept")},
         "rejected": dict(rejected.most_common()),
         "near": {place: near[place] for place in get_args(Near)},
-        "candidates": _by_group(store, "candidates", here),
-        "relaxed": _by_group(store, "relaxations", relaxed),
-        "converged": _by_group(store, "relaxations", relaxed | {"converged": True}),
-        "duplicates": store.count("relaxations", relaxed | {"duplicate_of": {"$ne": None}}),
-        "new": _by_group(store, "relaxations", unique | {"is_new": True}),
-        "matching": _by_group(store, "relaxations", unique | {"matches": {"$ne": None}}),
-        "failures": {stage: dict(reasons.most_common()) for stage, reasons in failed.items()},
+        "candidates": {
+            **{group: kept[group] for group in get_args(Group)},
+            "total": store.count("candidates", here),
+        },
+        "relaxed": _by_group(relaxed),
+        "converged": _by_group(found for found in relaxed if found["converged"]),
+        "duplicates": len(relaxed) - len(unique),
+        "new": _by_group(found for found in unique if found["is_new"]),
+        "matching": _by_group(found for found in unique if found["matches"] is not None),
+        "failures": {stage: dict(counted.most_common()) for stage, counted in reasons.items()},
     }
 
 
@@ -317,21 +337,31 @@ def find_by_id_prefix(
     return name, document
 
 
-def _by_group(store: RecordStore, collection: str, query: Mapping[str, Any]) -> dict[str, int]:
-    by_group = {
-        group: store.count(collection, {**query, "groups": group}) for group in get_args(Group)
-    }
-    return {**by_group, "total": store.count(collection, query)}
+def rows(documents: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return documents as rows with these columns; parts of a field are named with a dot."""
+    return [{column: part_of(document, column) for column in columns} for document in documents]
 
 
-def _without_heavy() -> dict[str, int]:
-    return dict.fromkeys((*_HEAVY, "spec"), 0)
-
-
-def _at(document: Mapping[str, Any] | None, path: str) -> Any:
+def part_of(document: Mapping[str, Any] | None, path: str) -> Any:
+    """Return the value at a path with dots; None if there is none."""
     value: Any = document
     for part in path.split("."):
         if not isinstance(value, Mapping):
             return None
         value = value.get(part)
     return value
+
+
+def _tally(**keys: Any) -> dict[str, Any]:
+    """Count the documents that agree in all keys."""
+    return {"$group": {"_id": keys, "n": {"$sum": 1}}}
+
+
+def _by_group(relaxations: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    groups = [relaxation["groups"] for relaxation in relaxations]
+    found = Counter(group for of_one in groups for group in of_one)
+    return {**{group: found[group] for group in get_args(Group)}, "total": len(groups)}
+
+
+def _without_heavy() -> dict[str, int]:
+    return dict.fromkeys((*_HEAVY, "spec"), 0)

@@ -14,7 +14,7 @@ from bson.binary import Binary
 
 SCHEMA_VERSION = 1
 
-SearchStatus = Literal["running", "complete", "interrupted", "failed"]
+SearchStatus = Literal["submitted", "running", "complete", "interrupted", "failed"]
 ReferenceStatus = Literal["sound", "set_aside"]
 ReplicaKind = Literal["grid", "random", "interpolation"]
 Near = Literal["database", "replicas", "both", "neither"]
@@ -82,7 +82,7 @@ class NearCounts(TypedDict):
 
 
 class BatchCounts(TypedDict):
-    """What became of the random crystals of a batch."""
+    """What became of the structures of a batch."""
 
     sampled: int
     accepted: int
@@ -90,6 +90,9 @@ class BatchCounts(TypedDict):
     near: NearCounts
     kept: int
     kept_by_group: dict[str, int]
+    relaxed: int
+    converged: int
+    failed: int
 
 
 class SearchDocument(Document):
@@ -206,10 +209,13 @@ class BatchDocument(Document):
     """One batch of a stage; marks the work as done when a search is continued."""
 
     stage: str
-    formula_units: int
+    kind: ParentKind
+    formula_units: int | None
     batch: int
-    seed: int | list[int]
+    seed: int | list[int] | None
     counts: BatchCounts
+    seconds: float | None
+    worker: str
 
 
 KINDS: dict[str, type] = {

@@ -1,23 +1,23 @@
-"""The record store: one interface over a MongoDB server and a local folder."""
+"""The record store: documents and blobs of all searches in a MongoDB database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import bson
 from bson.errors import BSONError
-from pymongo import ReplaceOne, UpdateOne
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo import IndexModel, ReplaceOne, UpdateOne
+from pymongo.errors import AutoReconnect, DuplicateKeyError, PyMongoError
 
-from crysearch.errors import RecordsError
+from crysearch import localdb
+from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import mongodb
 from crysearch.records.indexes import INDEXES
-from crysearch.records.journal import FILE_NAME
-from crysearch.records.local import MAXIMUM_DOCUMENT_BYTES, LocalBlobs, open_local
+from crysearch.records.patience import Patience
 from crysearch.records.values import plain
 
 COLLECTIONS = (
@@ -34,6 +34,8 @@ COLLECTIONS = (
 Query = Mapping[str, Any]
 Projection = Mapping[str, Any] | Sequence[str]
 Sort = Sequence[tuple[str, int]]
+Result = TypeVar("Result")
+MAXIMUM_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 
 class Blobs(Protocol):
@@ -47,8 +49,8 @@ class Blobs(Protocol):
 class RecordStore:
     """The records of all searches in one place. Use `open_records` to get one.
 
-    It asks of ``database`` only what ``pymongo.database.Database`` offers, so that a folder and a
-    server behave alike. Dates come back aware, in UTC, with milliseconds.
+    Every operation can be repeated without harm, and is repeated while the server is away (for as
+    long as ``patience`` lasts). Dates come back aware, in UTC, with milliseconds.
 
     Parameters
     ----------
@@ -60,8 +62,10 @@ class RecordStore:
         The location without secrets, for messages.
     read_only
         Refuse every write.
-    refresh, close
-        What to call to forget cached documents and to let go of the location.
+    patience
+        Seconds to wait for a server that has gone away.
+    close
+        What to call to let go of the location.
     """
 
     def __init__(
@@ -71,14 +75,14 @@ class RecordStore:
         description: str,
         *,
         read_only: bool = False,
-        refresh: Callable[[], None] = lambda: None,
+        patience: float = 0.0,
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.description = description
         self.read_only = read_only
         self._database = database
         self._blobs = blobs
-        self._refresh = refresh
+        self._patience = Patience(patience)
         self._close = close
         self._closed = False
 
@@ -96,11 +100,16 @@ class RecordStore:
     ) -> None:
         self.close()
 
+    @property
+    def database_name(self) -> str:
+        """The name of the database on its server."""
+        return self._database.name
+
     def upsert(self, collection: str, documents: Iterable[Mapping[str, Any]]) -> int:
         """Write documents, each replacing the one with the same ``_id``.
 
-        When the call returns they are on disk. A batch in a local folder is written whole or not
-        at all; on a server an interrupted batch is completed by writing it again.
+        When the call returns they are on disk. A batch that is interrupted may be written in
+        part, and is completed by writing it again.
 
         Returns
         -------
@@ -111,15 +120,16 @@ class RecordStore:
         ------
         RecordsError
             A document has no ``_id``, cannot be stored, or is larger than 16 MB (nothing is then
-            written); another process writes to the folder; the store is read-only or fails.
+            written); the store is read-only or fails.
         """
-        with self._use(collection, writing=True) as target:
-            replacements: dict[str, ReplaceOne] = {
-                document["_id"]: ReplaceOne({"_id": document["_id"]}, document, upsert=True)
-                for document in (_checked(collection, document) for document in documents)
-            }
-            if replacements:
-                target.bulk_write(list(replacements.values()), ordered=False)
+        self._check_writable()
+        replacements: dict[str, ReplaceOne] = {
+            document["_id"]: ReplaceOne({"_id": document["_id"]}, document, upsert=True)
+            for document in (_checked(collection, document) for document in documents)
+        }
+        if replacements:
+            requests = list(replacements.values())
+            self._write(collection, lambda target: target.bulk_write(requests, ordered=False))
         return len(replacements)
 
     def update(self, collection: str, changes: Mapping[str, Mapping[str, Any]]) -> int:
@@ -144,21 +154,24 @@ class RecordStore:
             A document does not exist (nothing is then written), a value cannot be stored, or the
             document would become too large.
         """
-        with self._use(collection, writing=True) as target:
-            ids = list(changes)
-            known = {document["_id"] for document in target.find({"_id": {"$in": ids}}, ["_id"])}
-            if absent := [document_id for document_id in ids if document_id not in known]:
-                raise RecordsError(
-                    f"There is no document {absent[0]!r} in {collection!r} to update: "
-                    "write it first with upsert()."
-                )
+        self._check_writable()
+        ids = list(changes)
+        known = {found["_id"] for found in self.find(collection, {"_id": {"$in": ids}}, ["_id"])}
+        if absent := [document_id for document_id in ids if document_id not in known]:
+            raise RecordsError(
+                f"There is no document {absent[0]!r} in {collection!r} to update: "
+                "write it first with upsert()."
+            )
+        try:
             updates = [
                 UpdateOne({"_id": document_id}, {"$set": plain(fields)})
                 for document_id, fields in changes.items()
                 if fields
             ]
-            if updates:
-                target.bulk_write(updates, ordered=False)
+        except (BSONError, OverflowError) as error:
+            raise RecordsError(f"A change of {collection!r} cannot be stored: {error}.") from error
+        if updates:
+            self._write(collection, lambda target: target.bulk_write(updates, ordered=False))
         return len(updates)
 
     def find(
@@ -182,8 +195,12 @@ class RecordStore:
         limit
             At most so many; 0 for all.
         """
-        with self._use(collection) as target:
-            return list(target.find(dict(query or {}), projection, sort=sort or None, limit=limit))
+        return self._read(
+            collection,
+            lambda target: list(
+                target.find(dict(query or {}), projection, sort=sort or None, limit=limit)
+            ),
+        )
 
     def find_one(
         self,
@@ -202,18 +219,52 @@ class RecordStore:
 
     def count(self, collection: str, query: Query | None = None) -> int:
         """Return the number of documents that match."""
-        with self._use(collection) as target:
-            return target.count_documents(dict(query or {}))
+        return self._read(collection, lambda target: target.count_documents(dict(query or {})))
 
     def distinct(self, collection: str, field: str, query: Query | None = None) -> list[Any]:
         """Return the different values of a field, in no particular order."""
-        with self._use(collection) as target:
-            return target.distinct(field, dict(query or {}))
+        return self._read(collection, lambda target: target.distinct(field, dict(query or {})))
+
+    def aggregate(
+        self, collection: str, pipeline: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Return the outcome of an aggregation pipeline that only reads.
+
+        Raises
+        ------
+        RecordsError
+            The pipeline writes (``$out``, ``$merge``), or the server refuses it.
+        """
+        for stage in pipeline:
+            if writing := {"$out", "$merge"} & set(stage):
+                raise RecordsError(f"The pipeline stage {writing.pop()} writes: leave it out.")
+        return self._read(collection, lambda target: list(target.aggregate(list(pipeline))))
+
+    def explain(
+        self,
+        collection: str,
+        query: Query | Sequence[Mapping[str, Any]] | None = None,
+        sort: Sort | None = None,
+    ) -> dict[str, Any]:
+        """Return the server's plan for a query, or for an aggregation pipeline (a list)."""
+        command: dict[str, Any]
+        if isinstance(query, Mapping) or query is None:
+            command = {"find": collection, "filter": dict(query or {})}
+            if sort:
+                command["sort"] = dict(sort)
+        else:
+            command = {"aggregate": collection, "pipeline": list(query), "cursor": {}}
+        return self._read(
+            collection,
+            lambda target: target.database.command("explain", command, verbosity="queryPlanner"),
+        )
 
     def delete(self, collection: str, query: Query) -> int:
-        """Delete the documents that match (all, for an empty query) and return their number."""
-        with self._use(collection, writing=True) as target:
-            return target.delete_many(dict(query)).deleted_count
+        """Delete the documents that match (all, for an empty query) and return their number.
+
+        If the server goes away meanwhile, those deleted before are not counted.
+        """
+        return self._write(collection, lambda target: target.delete_many(dict(query))).deleted_count
 
     def put_blob(
         self, blob_id: str, data: bytes, metadata: Mapping[str, Any] | None = None
@@ -221,8 +272,8 @@ class RecordStore:
         """Keep binary data of any size, replacing what had the same id."""
         if not blob_id or not isinstance(blob_id, str):
             raise RecordsError(f"blob_id is {blob_id!r}: give a non-empty string.")
-        with self._use(writing=True):
-            self._blobs.put(blob_id, data, dict(metadata or {}))
+        self._check_writable()
+        self._perform("blobs", lambda: self._blobs.put(blob_id, data, dict(metadata or {})))
 
     def get_blob(self, blob_id: str) -> bytes:
         """Return binary data.
@@ -246,76 +297,85 @@ class RecordStore:
 
     def delete_blob(self, blob_id: str) -> bool:
         """Remove a blob; False if there was none."""
-        with self._use(writing=True):
-            return self._blobs.delete(blob_id)
+        self._check_writable()
+        return self._perform("blobs", lambda: self._blobs.delete(blob_id))
 
     def ensure_indexes(self) -> None:
         """Create the indexes behind the common questions; existing ones stay."""
         for collection, indexes in INDEXES.items():
-            with self._explained(collection):
-                for keys in indexes:
-                    self._database[collection].create_index(list(keys))
-
-    def refresh(self) -> None:
-        """See what other processes have written since; a server needs no such call."""
-        self._refresh()
+            models = [IndexModel(list(keys)) for keys in indexes]
+            create = functools.partial(self._database[collection].create_indexes, models)
+            self._perform(collection, create)
 
     def close(self) -> None:
-        """Let go of the location; a local folder becomes free for other writers."""
+        """Let go of the location."""
         if not self._closed:
             self._closed = True
             self._close()
 
     def _blob(self, blob_id: str) -> tuple[bytes, dict[str, Any]]:
-        with self._use():
-            found = self._blobs.get(blob_id)
+        found = self._perform("blobs", lambda: self._blobs.get(blob_id))
         if found is None:
             raise RecordsError(f"There is no blob {blob_id!r} in {self.description}.")
         return found
 
-    @contextmanager
-    def _use(self, collection: str | None = None, *, writing: bool = False) -> Iterator[Any]:
-        if self._closed:
+    def _read(self, collection: str, operation: Callable[[Any], Result]) -> Result:
+        if collection not in COLLECTIONS:
             raise RecordsError(
-                f"The records in {self.description} have been closed: open them again."
+                f"There is no collection {collection!r}: choose one of {', '.join(COLLECTIONS)}."
             )
-        if writing and self.read_only:
+        return self._perform(collection, lambda: operation(self._database[collection]))
+
+    def _write(self, collection: str, operation: Callable[[Any], Result]) -> Result:
+        self._check_writable()
+        return self._read(collection, operation)
+
+    def _check_writable(self) -> None:
+        if self.read_only:
             raise RecordsError(
                 f"The records in {self.description} were opened for reading only: "
                 "open them without read_only=True to write."
             )
-        if collection is not None and collection not in COLLECTIONS:
-            raise RecordsError(
-                f"There is no collection {collection!r}: choose one of {', '.join(COLLECTIONS)}."
-            )
-        with self._explained(collection or "blobs"):
-            yield None if collection is None else self._database[collection]
 
-    @contextmanager
-    def _explained(self, collection: str) -> Iterator[None]:
+    def _perform(self, subject: str, operation: Callable[[], Result]) -> Result:
+        if self._closed:
+            raise RecordsError(
+                f"The records in {self.description} have been closed: open them again."
+            )
         try:
-            yield
+            return self._patience.repeat(operation, self.description)
         except DuplicateKeyError as error:
             raise RecordsError(
-                f"Two processes wrote the same new document to {collection!r} in "
+                f"Two processes wrote the same new document to {subject!r} in "
                 f"{self.description} at the same moment: write the batch again."
+            ) from error
+        except AutoReconnect as error:
+            raise DatabaseAbsent(
+                f"The database at {self.description} has not answered for "
+                f"{self._patience.seconds:g} s (setting database_patience): start it again; jobs "
+                "that it cost run again after `lpad detect_lostruns --rerun`."
             ) from error
         except (PyMongoError, BSONError, OverflowError) as error:
             raise RecordsError(
-                f"The records in {self.description} failed on {collection!r}: {error}."
+                f"The records in {self.description} failed on {subject!r}: {error}."
             ) from error
 
 
-def open_records(location: str | Path, *, read_only: bool = False) -> RecordStore:
+def open_records(
+    location: str | Path, *, read_only: bool = False, patience: float = 0.0
+) -> RecordStore:
     """Open the record store at a location.
 
     Parameters
     ----------
     location
         The URI of a MongoDB server (``mongodb://`` or ``mongodb+srv://``, database name from the
-        URI, by default ``crysearch``), or a folder. A folder is created by the first write.
+        URI, by default ``crysearch``), or the folder of a local store, whose server is started if
+        it does not run.
     read_only
         Refuse writes, and do not accept a folder without records.
+    patience
+        Seconds to wait for a server that does not answer, now and later.
 
     Raises
     ------
@@ -324,35 +384,41 @@ def open_records(location: str | Path, *, read_only: bool = False) -> RecordStor
         file is damaged or was written by a newer crysearch.
     """
     if isinstance(location, str) and mongodb.is_uri(location):
-        client, database = mongodb.connect(location)
-        return RecordStore(
-            database,
-            mongodb.GridFSBlobs(database),
-            mongodb.describe(location),
-            read_only=read_only,
-            close=client.close,
-        )
-    if isinstance(location, str) and "://" in location:
+        uri, description = location, mongodb.describe(location)
+    elif isinstance(location, str) and "://" in location:
         raise RecordsError(
             f"The record location {mongodb.describe(location)} is neither a folder nor a MongoDB "
             "address: it should start with mongodb:// or mongodb+srv://."
         )
-    folder = Path(location).expanduser().resolve()
-    if folder.exists() and not folder.is_dir():
-        raise RecordsError(f"The record location {folder} is a file: give a folder.")
-    if read_only and not (folder / FILE_NAME).exists():
-        raise RecordsError(
-            f"There are no records in {folder}: run a search first, or give the folder or "
-            "MongoDB address where one was run."
-        )
-    local = open_local(folder)
+    else:
+        folder = Path(location).expanduser().resolve()
+        if folder.exists() and not folder.is_dir():
+            raise RecordsError(f"The record location {folder} is a file: give a folder.")
+        if read_only and not (folder / localdb.FILE_NAME).exists():
+            raise RecordsError(
+                f"There are no records in {folder}: run a search first, or give the folder or "
+                "MongoDB address where one was run."
+            )
+        uri, description = localdb.ensure_running(folder).uri(mongodb.DEFAULT_DATABASE), str(folder)
+    client, database = mongodb.connect(uri, patience)
     return RecordStore(
-        local,
-        LocalBlobs(local),
-        str(folder),
+        database,
+        mongodb.GridFSBlobs(database),
+        description,
         read_only=read_only,
-        refresh=local.refresh,
-        close=local.close,
+        patience=patience,
+        close=client.close,
+    )
+
+
+def records_in(database: Any, *, patience: float = 0.0) -> RecordStore:
+    """The record store in a database that somebody else has connected to and will close."""
+    database = database.with_options(codec_options=mongodb.CODEC_OPTIONS)
+    return RecordStore(
+        database,
+        mongodb.GridFSBlobs(database),
+        mongodb.describe_database(database),
+        patience=patience,
     )
 
 

@@ -22,7 +22,13 @@ Status = Literal["converged", "step_limit", "single_point", "failed"]
 """How a calculation ended; ``step_limit`` keeps the last structure, ``failed`` keeps none."""
 
 Failure = Literal[
-    "unsupported", "collapse", "explosion", "non_finite", "engine_error", "optimizer_error"
+    "unsupported",
+    "collapse",
+    "explosion",
+    "non_finite",
+    "engine_error",
+    "optimizer_error",
+    "timeout",
 ]
 """Why a structure failed (a machine word; ``RelaxationResult.failure_detail`` is the sentence)."""
 
@@ -66,6 +72,9 @@ class RelaxationSettings:
     batch_atoms
         Atoms evaluated together, at most (a larger structure goes alone); None takes the
         engine's own choice for its device.
+    evaluation_timeout
+        Seconds (wall time) that one evaluation may take; None for no limit. Structures are then
+        evaluated one by one, and those that still hang fail.
 
     Raises
     ------
@@ -85,6 +94,7 @@ class RelaxationSettings:
     maximum_force: float = 1000.0
     maximum_energy_change: float = 50.0
     batch_atoms: int | None = None
+    evaluation_timeout: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -36,6 +36,7 @@ from crysearch.relaxation.base import (
     RelaxationSettings,
     Relaxer,
 )
+from crysearch.relaxation.time_limit import EvaluationTimeout, time_limit
 
 Progress = Callable[[int], None]
 
@@ -131,7 +132,7 @@ class LockstepRelaxer(Relaxer):
                 active.append(member)
                 room -= len(member.atoms)
             staying = []
-            for member, outcome in self._evaluate_safely(active):
+            for member, outcome in self._evaluate_safely(active, settings.evaluation_timeout):
                 try:
                     result = _advance(member, outcome, settings, move)
                 except _StructureFailed as failed:
@@ -144,7 +145,7 @@ class LockstepRelaxer(Relaxer):
         return [result for result in results if result is not None]
 
     def _evaluate_safely(
-        self, members: Sequence[_Member]
+        self, members: Sequence[_Member], timeout: float | None
     ) -> Iterator[tuple[_Member, Evaluation | Exception]]:
         """Evaluate together; if that raises, one by one, so that only the guilty one fails."""
         if not members:
@@ -152,13 +153,14 @@ class LockstepRelaxer(Relaxer):
         batch = [member.atoms for member in members]
         outcomes: list[Evaluation | Exception]
         try:
-            outcomes = list(self.evaluate(batch))
+            with time_limit(timeout):
+                outcomes = list(self.evaluate(batch))
         except Exception as error:
             if len(batch) == 1:
                 outcomes = [error]
             else:
                 for member in members:
-                    yield from self._evaluate_safely([member])
+                    yield from self._evaluate_safely([member], timeout)
                 return
         if len(outcomes) != len(members):
             raise RelaxationError(
@@ -249,6 +251,8 @@ def _advance(
     move: bool,
 ) -> RelaxationResult | None:
     """Take in an evaluation: a result if the structure is done, else one optimizer step."""
+    if isinstance(outcome, EvaluationTimeout):
+        raise _StructureFailed("timeout", str(outcome)) from outcome
     if isinstance(outcome, Exception):
         raise _StructureFailed("engine_error", f"{type(outcome).__name__}: {outcome}") from outcome
     if not outcome.is_finite:

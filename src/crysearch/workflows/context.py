@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 import numpy as np
+from jobflow import CURRENT_JOB
+from maggma.stores import MemoryStore, MongoStore
 
 from crysearch.errors import CrysearchError, SpecError
 from crysearch.generative import available_models
-from crysearch.records import RecordStore, open_records
+from crysearch.records import RecordStore, open_records, records_in
 from crysearch.records.values import from_binary_vector
 from crysearch.relaxation import RelaxationSettings, Relaxer, available_relaxers, create_relaxer
 from crysearch.relaxation.torch_runtime import resolve_device
@@ -21,11 +23,21 @@ from crysearch.spec import SearchSpec
 
 @contextmanager
 def job_records() -> Iterator[RecordStore]:
-    """The record store of the settings, closed afterwards.
+    """The record store, closed afterwards.
 
-    Settings are read where the job runs, so that no address or password travels with a job.
+    It is the one of the settings, read where the job runs, so that no address or password travels
+    with a job. A worker whose settings name no database, but whose JobStore is a MongoDB, writes
+    to the database of its JobStore.
     """
-    with open_records(load_settings().database.get_secret_value()) as records:
+    settings = load_settings()
+    store = getattr(CURRENT_JOB.store, "docs_store", None)
+    configured = "database" in settings.model_fields_set
+    if not configured and isinstance(store, MongoStore) and not isinstance(store, MemoryStore):
+        store.connect()
+        yield records_in(store._collection.database, patience=settings.database_patience)
+        return
+    location = settings.database.get_secret_value()
+    with open_records(location, patience=settings.database_patience) as records:
         yield records
 
 
@@ -59,6 +71,7 @@ def relaxation_settings(spec: SearchSpec) -> RelaxationSettings:
         force_tolerance=part.force_tolerance,
         stress_tolerance=part.stress_tolerance,
         max_steps=part.max_steps,
+        evaluation_timeout=load_settings().engine_timeout,
     )
 
 

@@ -1,29 +1,52 @@
-"""The jobs of a search: one batch of work each, results in the records, summaries as outputs."""
+"""The jobs of a search: some batches of work each, results in the records, summaries as outputs.
+
+Jobs refer to one another only for their order; what they work on they read from the records. A job
+that finds that more is to be done answers with a detour: the jobs that do it, and itself again.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from jobflow import Flow, Job, Response, job
+from jobflow import Flow, Job, JobConfig, Response, job
 
+from crysearch.records import RecordStore
+from crysearch.settings import Settings, load_settings
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
 from crysearch.workflows.context import job_records
+from crysearch.workflows.pace import Pace
 
 Summary = dict[str, Any]
+Kind = Literal["reference", "candidate"]
+
+#: FireWorks' categories, by which workers choose jobs: light and single-threaded work; training and
+#: batched relaxations (one GPU, or CPU threads); first-principles codes under MPI.
+CPU, BATCHED, MPI = "crysearch-cpu", "crysearch-batched", "crysearch-mpi"
 
 
-@job
+def _config(category: str) -> JobConfig:
+    return JobConfig(
+        resolve_references=False,
+        expose_store=True,
+        pass_manager_config=False,
+        manager_config={"_category": category},
+    )
+
+
+@job(config=_config(CPU))
 def gather_references(spec: dict[str, Any]) -> Summary:
     """Gather, check and fingerprint the known structures."""
     search = SearchSpec.build(spec)
     with job_records() as records:
+        if records.get("searches", search.search_id) is None:
+            stages.open_search(records, search)
         return stages.stage(
             records, search, "references", lambda: stages.gather_references(records, search)
         )
 
 
-@job
+@job(config=_config(BATCHED))
 def train_model(spec: dict[str, Any], after: Any = None) -> Summary:
     """Train the generative model; ``after`` is the output of the job that must come first."""
     search = SearchSpec.build(spec)
@@ -31,7 +54,7 @@ def train_model(spec: dict[str, Any], after: Any = None) -> Summary:
         return stages.stage(records, search, "model", lambda: stages.train_model(records, search))
 
 
-@job
+@job(config=_config(BATCHED))
 def generate_replicas(spec: dict[str, Any], after: Any = None) -> Summary:
     """Decode the replicas."""
     search = SearchSpec.build(spec)
@@ -41,53 +64,115 @@ def generate_replicas(spec: dict[str, Any], after: Any = None) -> Summary:
         )
 
 
-@job
-def sample_and_screen(spec: dict[str, Any], formula_units: int, after: Any = None) -> Summary:
-    """Sample and screen random crystals of one cell size."""
+@job(config=_config(CPU))
+def fill_quotas(
+    spec: dict[str, Any], formula_units: int, jobs: int, after: Any = None
+) -> Response[Summary]:
+    """Have random crystals of one cell size sampled until the quotas are full.
+
+    ``jobs`` sample side by side; what the search finds does not depend on their number.
+    """
     search = SearchSpec.build(spec)
+    name = f"sampling {formula_units}"
     with job_records() as records:
-        return stages.stage(
-            records,
+        finished = stages.finished_summary(records, search, name)
+        if finished is not None:
+            return Response(output=finished)
+        stages.begin_stage(records, search, name)
+        with stages.recorded_failure(records, search, name):
+            summary = stages.settle(records, search, formula_units)
+        if summary is not None:
+            stages.finish_stage(records, search, name, summary)
+            return Response(output=summary)
+    samplers = [
+        named(
+            sample_and_screen(spec, formula_units, part, jobs),
             search,
-            f"sampling {formula_units}",
-            lambda: stages.sample_and_screen(records, search, formula_units),
+            f"sample and screen, {formula_units} formula units, {part + 1}/{jobs}",
         )
+        for part in range(jobs)
+    ]
+    again = fill_quotas(spec, formula_units, jobs, after=[sampler.output for sampler in samplers])
+    return _detour([*samplers, named(again, search, quotas_name(formula_units))], name)
 
 
-@job
-def relax_all(
-    spec: dict[str, Any], kind: Literal["reference", "candidate"], after: Any = None
-) -> Response[Any]:
-    """Make one job per batch that is still to be relaxed."""
+@job(config=_config(CPU))
+def sample_and_screen(spec: dict[str, Any], formula_units: int, part: int, parts: int) -> Summary:
+    """Sample and screen a part of the batches of one cell size, for some minutes."""
     search = SearchSpec.build(spec)
-    with job_records() as records:
-        batches = stages.pending_batches(records, search, kind)
-    jobs: list[Flow | Job] = []
-    for name, ids in batches:
-        relaxing = relax_batch(spec, kind, name, ids)
-        relaxing.name = name
-        jobs.append(relaxing)
-    if not jobs:
-        return Response(output={"batches": 0})
-    return Response(output={"batches": len(jobs)}, detour=Flow(jobs, name=f"relax {kind}s"))
+    # A single job goes on until the quotas are full; several leave what remains to a next round.
+    seconds = 60 * load_settings().job_minutes if parts > 1 else None
+    name = f"sampling {formula_units}"
+    with job_records() as records, stages.recorded_failure(records, search, name):
+        return stages.sample_batches(records, search, formula_units, Pace(seconds), part, parts)
 
 
-@job
-def relax_batch(
-    spec: dict[str, Any], kind: Literal["reference", "candidate"], name: str, ids: list[str]
-) -> Summary:
-    """Relax one batch of structures; its name is the same in every run of the search."""
+@job(config=_config(CPU))
+def relax_all(spec: dict[str, Any], kind: Kind, after: Any = None) -> Response[Summary]:
+    """Have everything of a kind relaxed, batch by batch."""
     search = SearchSpec.build(spec)
+    name = f"relaxing {kind}s"
     with job_records() as records:
-        return stages.stage(
-            records,
-            search,
-            name,
-            lambda: stages.relax_batch(records, search, kind, name, ids),
-        )
+        finished = stages.finished_summary(records, search, name)
+        if finished is not None:
+            return Response(output=finished)
+        stages.begin_stage(records, search, name)
+        with stages.recorded_failure(records, search, name):
+            pending = stages.pending_batches(records, search, kind)
+        if not pending:
+            summary = stages.relaxation_summary(records, search, kind)
+            stages.finish_stage(records, search, name, summary)
+            return Response(output=summary)
+        jobs = _relaxing(records, search, spec, kind, pending, load_settings())
+    again = relax_all(spec, kind, after=[relaxing.output for relaxing in jobs])
+    return _detour([*jobs, named(again, search, f"relax {kind}s")], name)
 
 
-@job
+def _relaxing(
+    records: RecordStore,
+    search: SearchSpec,
+    spec: dict[str, Any],
+    kind: Kind,
+    pending: list[stages.RelaxationBatch],
+    settings: Settings,
+) -> list[Job]:
+    size = stages.batches_per_job(
+        records, search, len(pending), 60 * settings.job_minutes, settings.sampling_jobs
+    )
+    return [
+        _relax_job(search, spec, kind, pending[start : start + size])
+        for start in range(0, len(pending), size)
+    ]
+
+
+def _relax_job(
+    search: SearchSpec, spec: dict[str, Any], kind: Kind, batches: list[stages.RelaxationBatch]
+) -> Job:
+    numbers = sorted({batches[0].number + 1, batches[-1].number + 1})
+    content = [{"number": batch.number, "parents": batch.parents} for batch in batches]
+    name = f"relax {kind}s, batch {'–'.join(str(number) for number in numbers)}"
+    return named(relax_batches(spec, kind, content), search, name)
+
+
+@job(config=_config(BATCHED))
+def relax_batches(
+    spec: dict[str, Any], kind: Kind, batches: list[dict[str, Any]]
+) -> Response[Summary]:
+    """Relax some batches of structures; what the job's time is too short for, a detour does."""
+    search = SearchSpec.build(spec)
+    waiting = [stages.RelaxationBatch(**batch) for batch in batches]
+    done = 0
+    pace = Pace(None)
+    with job_records() as records, stages.recorded_failure(records, search, f"relaxing {kind}s"):
+        while waiting and pace.another():
+            stages.relax_batch(records, search, kind, waiting.pop(0))
+            done += 1
+    if not waiting:
+        return Response(output={"batches": done})
+    return _detour([_relax_job(search, spec, kind, waiting)], f"relax {kind}s", {"batches": done})
+
+
+@job(config=_config(CPU))
 def judge(spec: dict[str, Any], after: Any = None) -> Summary:
     """Energies, duplicates and novelty of everything relaxed."""
     search = SearchSpec.build(spec)
@@ -95,3 +180,20 @@ def judge(spec: dict[str, Any], after: Any = None) -> Summary:
         summary = stages.stage(records, search, "verdicts", lambda: stages.judge(records, search))
         stages.finish_search(records, search, "complete")
         return summary
+
+
+def quotas_name(formula_units: int) -> str:
+    """The name of the job that fills the quotas of a cell size."""
+    return f"fill the quotas, {formula_units} formula units"
+
+
+def named(new: Job, search: SearchSpec, name: str) -> Job:
+    """A job with a name that people read, and the search it belongs to as metadata."""
+    new.name = name
+    new.metadata["search"] = search.search_id
+    return new
+
+
+def _detour(jobs: list[Job], name: str, output: Summary | None = None) -> Response[Summary]:
+    steps: list[Flow | Job] = [*jobs]
+    return Response(output=output or {"jobs": len(jobs)}, detour=Flow(steps, name=name))

@@ -9,6 +9,7 @@ from typing import Any
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
+from crysearch.errors import DatabaseAbsent
 from crysearch.records import RecordStore
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
@@ -32,14 +33,18 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
     CrysearchError
         If the search cannot work, or a stage fails; the failure is in the records.
     """
-    flow = CrystalSearchMaker().make(spec)
+    # One process: more sampling jobs would only take turns.
+    flow = CrystalSearchMaker(sampling_jobs=1).make(spec)
     with job_records() as records:
         stages.check_unchanged(records, spec)
+        stages.keep_reference_files(records, spec)
         stages.open_search(records, spec)
         try:
             return _run(flow, spec, records)
         except KeyboardInterrupt:
             stages.finish_search(records, spec, "interrupted")
+            raise
+        except DatabaseAbsent:
             raise
         except BaseException:
             stages.finish_search(records, spec, "failed")
@@ -62,6 +67,6 @@ def _run(flow: Any, spec: SearchSpec, records: RecordStore) -> dict[str, Any]:
             raise_immediately=True,
             store=JobStore(MemoryStore()),
         )
-    search = records.get("searches", spec.search_id)
-    assert search is not None
-    return search["stages"]["verdicts"]["summary"]
+    summary = stages.finished_summary(records, spec, "verdicts")
+    assert summary is not None, "run_locally raises if a job fails"
+    return summary

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jobflow import Flow, Job, Maker
 
+from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
 from crysearch.workflows import jobs
 from crysearch.workflows.context import validate
@@ -19,9 +21,13 @@ class CrystalSearchMaker(Maker):
     ----------
     name
         Name of the flow.
+    sampling_jobs
+        Jobs that sample random crystals of one cell size side by side; None for the number of the
+        settings. What a search finds does not depend on it.
     """
 
     name: str = "crystal search"
+    sampling_jobs: int | None = None
 
     def make(self, spec: SearchSpec) -> Flow:
         """Make the flow of a search.
@@ -32,18 +38,22 @@ class CrystalSearchMaker(Maker):
             If the search cannot work, with every reason, before any work starts.
         """
         validate(spec)
+        settings = load_settings()
         content = spec.model_dump(mode="json")
-        steps: list[Flow | Job] = [jobs.gather_references(content)]
+        steps: list[Any] = [jobs.named(jobs.gather_references(content), spec, "known structures")]
+
+        def then(step: Job, name: str) -> None:
+            steps.append(jobs.named(step, spec, name))
+
         if spec.replicas.wanted:
-            steps.append(jobs.train_model(content, after=steps[-1].output))
-            steps.append(jobs.generate_replicas(content, after=steps[-1].output))
-        for formula_units in spec.formula_units:
-            sampling = jobs.sample_and_screen(content, formula_units, after=steps[-1].output)
-            sampling.name = f"sample and screen, {formula_units} formula units"
-            steps.append(sampling)
+            then(jobs.train_model(content, after=steps[-1].output), "train the model")
+            then(jobs.generate_replicas(content, after=steps[-1].output), "generate replicas")
+        parallel = self.sampling_jobs or settings.sampling_jobs
+        for size in spec.formula_units:
+            filling = jobs.fill_quotas(content, size, parallel, after=steps[-1].output)
+            then(filling, jobs.quotas_name(size))
         for kind in ("reference", "candidate"):
             relaxing = jobs.relax_all(content, kind, after=steps[-1].output)
-            relaxing.name = f"relax {kind}s"
-            steps.append(relaxing)
-        steps.append(jobs.judge(content, after=steps[-1].output))
+            then(relaxing, f"relax {kind}s")
+        then(jobs.judge(content, after=steps[-1].output), "verdicts")
         return Flow(steps, output=steps[-1].output, name=f"{self.name}: {spec.name}")

@@ -1,13 +1,18 @@
-"""The document of a search: how far it has come."""
+"""The document of a search: how far it has come.
+
+Several workers write it at once, so each change sets fields of its own stage, and no change depends
+on what was read before.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from crysearch.errors import CrysearchError
+from crysearch.errors import CrysearchError, DatabaseAbsent
 from crysearch.records import RecordStore, documents
 from crysearch.spec import SearchSpec
 
@@ -16,21 +21,22 @@ logger = logging.getLogger("crysearch")
 Summary = dict[str, Any]
 
 
-def open_search(records: RecordStore, spec: SearchSpec) -> None:
-    """Write the search's document, or mark the one of an earlier run as running again."""
+def open_search(records: RecordStore, spec: SearchSpec, status: str = "running") -> None:
+    """Write the search's document, or mark the one of an earlier run with a status."""
     known = records.get("searches", spec.search_id)
     if known is None:
         records.ensure_indexes()
-        known = documents.search_document(
+        document = documents.search_document(
             search=spec.search_id,
             name=spec.name,
             spec=spec.model_dump(mode="json"),
             formula=spec.composition,
             seed=spec.seed,
+            status=status,  # type: ignore[arg-type]
         )
-        records.upsert("searches", [known])
+        records.upsert("searches", [document])
     else:
-        records.update("searches", {spec.search_id: {"name": spec.name, "status": "running"}})
+        records.update("searches", {spec.search_id: {"name": spec.name, "status": status}})
 
 
 def finish_search(records: RecordStore, spec: SearchSpec, status: str) -> None:
@@ -46,57 +52,78 @@ def stage(
     A stage that fails is recorded as a failure of the search and as a failure document, and the
     error goes on to whoever runs it.
     """
-    earlier = _stages(records, spec).get(name)
-    if earlier is not None and earlier["status"] == "complete":
+    earlier = finished_summary(records, spec, name)
+    if earlier is not None:
         logger.info("%s: done by an earlier run, reused", name)
-        return earlier["summary"]
-    started = datetime.now(UTC)
-    _write(records, spec, name, {"status": "running", "started_at": started})
-    try:
+        return earlier
+    begin_stage(records, spec, name)
+    with recorded_failure(records, spec, name):
         summary = work()
-    except KeyboardInterrupt:
-        _write(records, spec, name, {"status": "interrupted", "started_at": started})
-        raise
-    except Exception as error:
-        reason = "error" if isinstance(error, CrysearchError) else type(error).__name__
-        records.upsert(
-            "failures",
-            [
-                documents.failure_document(
-                    search=spec.search_id,
-                    stage=name,
-                    where=name,
-                    reason=reason,
-                    detail=str(error),
-                )
-            ],
-        )
-        _write(records, spec, name, {"status": "failed", "started_at": started})
-        raise
-    # A stage that failed before and has now been done is no failure of the search any more.
-    records.delete("failures", {"search": spec.search_id, "stage": name, "where": name})
-    finished = {
-        "status": "complete",
-        "started_at": started,
-        "finished_at": datetime.now(UTC),
-        "summary": summary,
-    }
-    _write(records, spec, name, finished)
+    finish_stage(records, spec, name, summary)
     return summary
 
 
-def finished_stages(records: RecordStore, spec: SearchSpec) -> set[str]:
-    """Names of the stages that are complete."""
-    stages = _stages(records, spec)
-    return {name for name, entry in stages.items() if entry["status"] == "complete"}
+def finished_summary(records: RecordStore, spec: SearchSpec, name: str) -> Summary | None:
+    """The summary of a stage that is complete, else None."""
+    entry = _stages(records, spec).get(name)
+    return entry["summary"] if entry is not None and entry["status"] == "complete" else None
+
+
+def begin_stage(records: RecordStore, spec: SearchSpec, name: str) -> None:
+    """Mark a stage as running; one that jobs share began with the first of them.
+
+    Raises
+    ------
+    CrysearchError
+        The search is not in these records, though it must have been opened before.
+    """
+    search = records.get("searches", spec.search_id)
+    if search is None:
+        raise CrysearchError(
+            f"search {spec.search_id} is not in the records at {records.description}: the settings "
+            "of this worker name another database than the one the search was started in (see "
+            "`crysearch doctor`)"
+        )
+    entry = search["stages"].get(name, {})
+    if entry.get("status") != "running":
+        fresh = {"status": "running", "started_at": datetime.now(UTC)}
+        changes = {f"stages.{name}": fresh, "status": "running"}
+        records.update("searches", {spec.search_id: changes})
+
+
+@contextmanager
+def recorded_failure(records: RecordStore, spec: SearchSpec, name: str) -> Iterator[None]:
+    """Record what ends the block early, and let it go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        records.update("searches", {spec.search_id: {f"stages.{name}.status": "interrupted"}})
+        raise
+    except DatabaseAbsent:
+        raise  # there is nowhere to record it; FireWorks finds the lost run
+    except Exception as error:
+        reason = "error" if isinstance(error, CrysearchError) else type(error).__name__
+        failure = documents.failure_document(
+            search=spec.search_id, stage=name, where=name, reason=reason, detail=str(error)
+        )
+        records.upsert("failures", [failure])
+        changes = {f"stages.{name}.status": "failed", "status": "failed"}
+        records.update("searches", {spec.search_id: changes})
+        raise
+
+
+def finish_stage(records: RecordStore, spec: SearchSpec, name: str, summary: Summary) -> None:
+    """Mark a stage as complete."""
+    # A stage that failed before and has now been done is no failure of the search any more.
+    records.delete("failures", {"search": spec.search_id, "stage": name, "where": name})
+    changes = {
+        f"stages.{name}.status": "complete",
+        f"stages.{name}.finished_at": datetime.now(UTC),
+        f"stages.{name}.summary": summary,
+    }
+    records.update("searches", {spec.search_id: changes})
 
 
 def _stages(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     search = records.get("searches", spec.search_id)
     return {} if search is None else search["stages"]
-
-
-def _write(records: RecordStore, spec: SearchSpec, name: str, entry: dict[str, Any]) -> None:
-    if records.get("searches", spec.search_id) is None:
-        open_search(records, spec)
-    records.update("searches", {spec.search_id: {f"stages.{name}": entry}})

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Composition
 
 from crysearch.analysis import analyse_symmetry
 from crysearch.errors import RecordsError, ReferencesError, SpecError
 from crysearch.fingerprints import is_comparable
 from crysearch.generative import MINIMUM_TRAINING
 from crysearch.records import RecordStore, documents
-from crysearch.records.values import deterministic_id
+from crysearch.records.values import deterministic_id, structure_from_document
 from crysearch.references import (
     Reference,
     SetAside,
@@ -42,8 +42,9 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     ReferencesError
         If the source fails or no sound structure is left.
     """
+    found = _load(records, spec)
     sound, set_aside = check_references(
-        _load(records, spec),
+        found,
         pair_distances(spec),
         formula=spec.composition,
         include_amorphous=spec.references.include_amorphous,
@@ -70,9 +71,10 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     records.upsert("references", written)
     for item in set_aside:
         logger.info("set aside %s: %s", item.reference.reference_id, item.detail)
-    summary = {"sound": len(sound), "set_aside": dict(reasons)}
-    digest = references_digest(spec)
-    return summary if digest is None else summary | {"files_digest": digest}
+    summary: dict[str, Any] = {"sound": len(sound), "set_aside": dict(reasons)}
+    if spec.references.source == "files":
+        summary["files_digest"] = references_digest(found)
+    return summary
 
 
 def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> None:
@@ -102,14 +104,19 @@ def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> 
                 )
 
 
-def references_digest(spec: SearchSpec) -> str | None:
-    """Hash of the structures in the files of a specification; None for other sources."""
-    if spec.references.source != "files":
-        return None
-    content = [
-        (reference.reference_id, reference.structure.as_dict())
-        for reference in load_files(spec.references.files)
-    ]
+def keep_reference_files(records: RecordStore, spec: SearchSpec) -> None:
+    """Put the structures in the files of a specification into the records, if there are any.
+
+    Workers run in other folders, or on other machines, where the files cannot be read.
+    """
+    if spec.references.source == "files":
+        content = _to_bytes(load_files(spec.references.files))
+        records.put_blob(_files_blob(spec), content, {"search": spec.search_id})
+
+
+def references_digest(references: list[Reference]) -> str:
+    """Hash of structures and their names."""
+    content = [(entry.reference_id, entry.structure.as_dict()) for entry in references]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -118,7 +125,7 @@ def check_unchanged(records: RecordStore, spec: SearchSpec) -> None:
     search = records.get("searches", spec.search_id)
     stage = (search or {}).get("stages", {}).get("references", {})
     before = (stage.get("summary") or {}).get("files_digest")
-    if before is not None and before != references_digest(spec):
+    if before is not None and before != references_digest(load_files(spec.references.files)):
         raise ReferencesError(
             f"references.files: {', '.join(spec.references.files)} — the structures have changed "
             f"since search {spec.search_id} began; give another seed or another database for a "
@@ -131,7 +138,8 @@ def _load(records: RecordStore, spec: SearchSpec) -> list[Reference]:
     if query.source == "snapshot":
         return load_snapshot(spec.composition)
     if query.source == "files":
-        return load_files(query.files)
+        kept = _kept(records, _files_blob(spec))
+        return load_files(query.files) if kept is None else kept
     return _from_materials_project(records, spec.composition)
 
 
@@ -141,31 +149,38 @@ def _from_materials_project(records: RecordStore, formula: str) -> list[Referenc
     reduced = Composition(formula).reduced_formula
     endpoint = settings.materials_project_endpoint
     blob_id = f"materials-project-{reduced}-{deterministic_id(endpoint)}"
-    try:
-        content = json.loads(records.get_blob(blob_id))
-    except RecordsError:
-        content = None
-    if content is not None:
-        age = datetime.now(UTC) - datetime.fromisoformat(content["fetched_at"])
-        if age <= timedelta(days=settings.materials_project_cache_days):
-            logger.info("Materials Project: using the answer kept since %s", content["fetched_at"])
-            return [
-                Reference(**entry | {"structure": Structure.from_dict(entry["structure"])})
-                for entry in content["references"]
-            ]
+    kept = _kept(records, blob_id)
+    if kept is not None:
+        fetched_at = records.get_blob_metadata(blob_id)["fetched_at"]
+        if datetime.now(UTC) - fetched_at <= timedelta(days=settings.materials_project_cache_days):
+            logger.info("Materials Project: using the answer kept since %s", fetched_at)
+            return kept
     found = fetch_materials_project(
         formula,
         settings.materials_project_api_key,
         endpoint=endpoint,
     )
-    content = {
-        "fetched_at": datetime.now(UTC).isoformat(),
-        "references": [
-            vars(reference) | {"structure": reference.structure.as_dict()} for reference in found
-        ],
-    }
-    records.put_blob(blob_id, json.dumps(content).encode(), {"formula": reduced})
+    metadata = {"formula": reduced, "fetched_at": datetime.now(UTC)}
+    records.put_blob(blob_id, _to_bytes(found), metadata)
     return found
+
+
+def _files_blob(spec: SearchSpec) -> str:
+    return f"reference-files-{spec.search_id}"
+
+
+def _to_bytes(references: list[Reference]) -> bytes:
+    entries = [vars(entry) | {"structure": entry.structure.as_dict()} for entry in references]
+    return json.dumps(entries).encode()
+
+
+def _kept(records: RecordStore, blob_id: str) -> list[Reference] | None:
+    """Known structures kept in the records, read as data; None if there are none."""
+    try:
+        entries = json.loads(records.get_blob(blob_id))
+    except RecordsError:
+        return None
+    return [Reference(**entry | {"structure": structure_from_document(entry)}) for entry in entries]
 
 
 def _document(

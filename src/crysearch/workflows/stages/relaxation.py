@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +14,7 @@ from pymatgen.core import Structure
 from crysearch.analysis import Symmetry, analyse_symmetry
 from crysearch.errors import CrysearchError, RelaxationError
 from crysearch.fingerprints import NearestFingerprint, pearson_distance
-from crysearch.records import RecordStore, documents
+from crysearch.records import RecordStore, batches, documents
 from crysearch.records.values import from_binary_vector, structure_from_document
 from crysearch.relaxation import RelaxationResult, Relaxer
 from crysearch.spec import SearchSpec
@@ -21,53 +24,82 @@ from crysearch.workflows.context import (
     relaxation_settings,
 )
 from crysearch.workflows.progress import progress_bar
-from crysearch.workflows.stages.bookkeeping import finished_stages
 from crysearch.workflows.stages.generation import sound_references
 
 ParentKind = Literal["reference", "candidate"]
 STAGE = "relaxation"
 
 
+@dataclass(frozen=True)
+class RelaxationBatch:
+    """Structures that are relaxed together: a number, and the ids of their documents in order."""
+
+    number: int
+    parents: list[str]
+
+
 def pending_batches(
     records: RecordStore, spec: SearchSpec, kind: ParentKind
-) -> list[tuple[str, list[str]]]:
-    """Batches of structures still to be relaxed: name and document ids of each.
+) -> list[RelaxationBatch]:
+    """Batches of structures still to be relaxed.
 
     Batches are always cut in the same way, and one that an interrupted run has not finished is
     done again whole: what a batch holds can change the last digits of its energies, so a continued
     search ends with the same numbers as an undisturbed one.
     """
-    if kind == "reference":
-        fields = ["structure", "energy_above_ground_state"]
-        parents = sound_references(records, spec, fields)
-        limit = spec.relaxation.maximum_reference_atoms
-        sizes = {parent["_id"]: len(_primitive(parent)) for parent in parents}
-        # Energies are counted from the known ground state: it is relaxed whatever its size.
-        ground_state = known_ground_state(parents)
-        ids = [
-            key
-            for key, size in sizes.items()
-            if limit is None or size <= limit or key == ground_state
-        ]
-        ids.sort(key=lambda key: sizes[key])
-    else:
-        order = [("formula_units", 1), ("batch", 1), ("index", 1)]
-        parents = records.find("candidates", {"search": spec.search_id}, ["_id"], order)
-        ids = [parent["_id"] for parent in parents]
+    ids = _reference_ids(records, spec) if kind == "reference" else _candidate_ids(records, spec)
     size = spec.relaxation.batch_size
-    batches = [ids[start : start + size] for start in range(0, len(ids), size)]
-    named = [
-        (f"relaxing {kind}s {number}/{len(batches)}", batch)
-        for number, batch in enumerate(batches, 1)
+    query = {"search": spec.search_id, "stage": batches.RELAXATION, "kind": kind}
+    done = {
+        document["batch"]: document["provenance"]["parents"]
+        for document in records.find("batches", query, ["batch", "provenance.parents"])
+    }
+    all_batches = (
+        RelaxationBatch(number, ids[start : start + size])
+        for number, start in enumerate(range(0, len(ids), size))
+    )
+    return [batch for batch in all_batches if done.get(batch.number) != batch.parents]
+
+
+def _reference_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
+    parents = sound_references(records, spec, ["structure", "energy_above_ground_state"])
+    limit = spec.relaxation.maximum_reference_atoms
+    sizes = {parent["_id"]: len(_primitive(parent)) for parent in parents}
+    # Energies are counted from the known ground state: it is relaxed whatever its size.
+    ground_state = known_ground_state(parents)
+    ids = [
+        key for key, size in sizes.items() if limit is None or size <= limit or key == ground_state
     ]
-    done = finished_stages(records, spec)
-    return [(name, batch) for name, batch in named if name not in done]
+    return sorted(ids, key=lambda key: sizes[key])
+
+
+def _candidate_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
+    order = [("formula_units", 1), ("batch", 1), ("index", 1)]
+    parents = records.find("candidates", {"search": spec.search_id}, ["_id"], order)
+    return [parent["_id"] for parent in parents]
+
+
+def batches_per_job(
+    records: RecordStore, spec: SearchSpec, pending: int, seconds: float, workers: int
+) -> int:
+    """How many batches of relaxations make a job of about so many seconds.
+
+    At least one, and not so many that there is no work for all workers.
+    """
+    query = {"search": spec.search_id, "stage": batches.RELAXATION}
+    known = [document["seconds"] for document in records.find("batches", query, ["seconds"])]
+    if not known:
+        return 1
+    fitting = int(seconds / max(sum(known) / len(known), 1e-3))
+    return max(1, min(fitting, math.ceil(pending / workers)))
 
 
 def relax_batch(
-    records: RecordStore, spec: SearchSpec, kind: ParentKind, name: str, ids: list[str]
-) -> dict[str, Any]:
+    records: RecordStore, spec: SearchSpec, kind: ParentKind, batch: RelaxationBatch
+) -> None:
     """Relax one batch; each structure becomes a relaxation or a failure document."""
+    started = time.perf_counter()
+    ids = batch.parents
     collection = "references" if kind == "reference" else "candidates"
     found = {d["_id"]: d for d in records.find(collection, {"_id": {"$in": ids}})}
     missing = [key for key in ids if key not in found]
@@ -82,7 +114,7 @@ def relax_batch(
         for parent in parents
     ]
     relaxer = make_relaxer(spec)
-    with progress_bar(name.capitalize(), len(ids), "structures") as bar:
+    with progress_bar(_title(kind, batch), len(ids), "structures") as bar:
         results = relaxer.relax(initial, relaxation_settings(spec), bar.update)
     describe = _Describer(records, spec, kind, relaxer)
     relaxed, failed = [], []
@@ -121,11 +153,31 @@ def relax_batch(
     records.delete("relaxations", {"parent_id": {"$in": ids}})
     records.upsert("failures", failed)
     records.upsert("relaxations", relaxed)
-    return {
-        "relaxed": len(relaxed),
-        "converged": sum(document["converged"] for document in relaxed),
-        "failed": len(failed),
+    document = batches.relaxation_batch_document(
+        search=spec.search_id,
+        kind=kind,
+        batch=batch.number,
+        parents=ids,
+        relaxed=len(relaxed),
+        converged=sum(document["converged"] for document in relaxed),
+        failed=len(failed),
+        seconds=time.perf_counter() - started,
+    )
+    records.upsert("batches", [document])
+
+
+def relaxation_summary(records: RecordStore, spec: SearchSpec, kind: ParentKind) -> dict[str, Any]:
+    """Relaxed, converged and failed structures of all batches."""
+    query = {"search": spec.search_id, "stage": batches.RELAXATION, "kind": kind}
+    counts = [document["counts"] for document in records.find("batches", query, ["counts"])]
+    totals = {
+        name: sum(count[name] for count in counts) for name in ("relaxed", "converged", "failed")
     }
+    return totals | {"batches": len(counts)}
+
+
+def _title(kind: ParentKind, batch: RelaxationBatch) -> str:
+    return f"Relaxing {kind}s, batch {batch.number + 1}"
 
 
 class _Describer:
