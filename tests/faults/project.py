@@ -151,7 +151,7 @@ class Project:
         query = {"state": "RUNNING", "name": {"$regex": f"^{name}"}}
         return self.pad.get_fw_ids(query)
 
-    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 100) -> None:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 200) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds} s for: {what}\n{self.said()}"
@@ -202,7 +202,7 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def kill_when(self, condition: Callable[[], Any], seconds: float = 100) -> None:
+    def kill_when(self, condition: Callable[[], Any], seconds: float = 200) -> None:
         """SIGKILL at a moment when the condition holds: it is tested while the worker stands still."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.alive:
@@ -214,6 +214,6 @@ class Worker:
             time.sleep(0.01)
         raise AssertionError(f"the moment never came\n{self.said()}")
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 200) -> int:
         """The exit status, when it ends by itself."""
         return self.process.wait(seconds)

@@ -20,7 +20,7 @@ def test_each_job_of_a_search_is_launched_once(finished_search, project: Project
     spec, undisturbed = finished_search
     project.submit(spec)
     workers = [project.worker() for _ in range(number)]
-    assert [worker.end(120) for worker in workers] == [0] * number, project.said()
+    assert [worker.end() for worker in workers] == [0] * number, project.said()
     project.assert_complete(undisturbed)
     assert set(project.launches_per_job().values()) == {1}
     assert project.pad.fireworks.count_documents({"archived_launches": {"$ne": []}}) == 0
@@ -35,7 +35,7 @@ def test_each_of_many_short_jobs_is_launched_once(project: Project, tmp_path: Pa
     last = Firework(ScriptTask.from_str(f"echo end >> {log}"), parents=jobs)
     project.pad.add_wf(Workflow([*jobs, last]))
     workers = [project.worker() for _ in range(4)]
-    assert [worker.end(120) for worker in workers] == [0] * 4, project.said()
+    assert [worker.end() for worker in workers] == [0] * 4, project.said()
     done = log.read_text().split()
     assert sorted(done[:-1], key=int) == [str(i) for i in range(60)]
     assert done[-1] == "end"
