@@ -56,6 +56,10 @@ benchmark: setup  ## Measure against named peers (minutes)
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/fingerprints.py
 	$(BIN)/python benchmarks/relaxation_speed.py
+	$(BIN)/python benchmarks/store.py
+	$(BIN)/python benchmarks/launches.py
+	$(BIN)/python benchmarks/service.py
+	$(BIN)/python benchmarks/questions.py
 
 clean:  ## Remove the virtual environment and the caches (records stay)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

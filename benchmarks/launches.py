@@ -143,10 +143,10 @@ def mongodb_uri(name: str) -> str:
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="50 jobs instead of 300")
+    parser.add_argument("--quick", action="store_true", help="50 jobs instead of 200")
     parser.add_argument("--jobs", type=int, help="jobs to launch, a multiple of 10")
     arguments = parser.parse_args()
-    arguments.jobs = arguments.jobs or (50 if arguments.quick else 300)
+    arguments.jobs = arguments.jobs or (50 if arguments.quick else 200)
     return arguments
 
 

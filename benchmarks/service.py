@@ -319,7 +319,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--maximum-reference-atoms", type=int, help="to relax; more take longer")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    quick, full = (1, 2, 4), (2, 8, 12)
+    quick, full = (1, 2, 4), (2, 4, 8)
     names = ("repeats", "quota", "maximum_reference_atoms")
     for name, value in zip(names, quick if arguments.quick else full, strict=True):
         if getattr(arguments, name) is None:

@@ -401,7 +401,7 @@ def parse_arguments() -> argparse.Namespace:
         return [int(part) for part in text.split(",")]
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="up to 10,000 documents, limit 5 s")
+    parser.add_argument("--quick", action="store_true", help="10,000 documents at most, limit 5 s")
     parser.add_argument(
         "--sizes", type=numbers, help="numbers of documents, multiples of 200; such as 1000,10000"
     )
@@ -410,7 +410,7 @@ def parse_arguments() -> argparse.Namespace:
     arguments.sizes = arguments.sizes or (
         [1000, 10_000] if arguments.quick else [1000, 10_000, 100_000]
     )
-    arguments.limit = arguments.limit or (5.0 if arguments.quick else 30.0)
+    arguments.limit = arguments.limit or (5.0 if arguments.quick else 20.0)
     return arguments
 
 

@@ -45,7 +45,7 @@ def on_writing(collection: str, number: str, act: Callable[[], None]) -> None:
                 act()
         return written
 
-    RecordStore.upsert = upsert  # type: ignore[method-assign]
+    RecordStore.upsert = upsert  # type: ignore[method-assign, assignment]
 
 
 def dies(collection: str, number: str) -> None:
@@ -64,7 +64,7 @@ def pauses(collection: str, number: str, folder: str) -> None:
 
 
 def locked() -> None:
-    """Die while the workflow is locked, as when the relaxation of candidates is to be distributed."""
+    """Die while the workflow is locked to distribute the relaxation of the candidates."""
     update = LaunchPad._update_wf
 
     def update_wf(self: LaunchPad, workflow: Workflow, updated: Sequence[int]) -> None:
@@ -72,7 +72,7 @@ def locked() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         update(self, workflow, updated)
 
-    LaunchPad._update_wf = update_wf  # type: ignore[method-assign]
+    LaunchPad._update_wf = update_wf
 
 
 class FaultyEngine(LockstepRelaxer):

@@ -117,8 +117,7 @@ class Project:
 
     def _given_up(self) -> Counter[int]:
         """How many launches of each job do not count any more."""
-        query, fields = {"archived_launches": {"$ne": []}}, {"fw_id": 1, "archived_launches": 1}
-        jobs = self.pad.fireworks.find(query, fields)
+        jobs = self.pad.fireworks.find({}, {"fw_id": 1, "archived_launches": 1})
         return Counter({job["fw_id"]: len(job["archived_launches"]) for job in jobs})
 
     def rerun_failed(self) -> list[int]:
@@ -203,7 +202,7 @@ class Worker:
         self.process.wait()
 
     def kill_when(self, condition: Callable[[], Any], seconds: float = 200) -> None:
-        """SIGKILL at a moment when the condition holds: it is tested while the worker stands still."""
+        """SIGKILL when a condition holds; it is tested while the worker stands still."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.alive:
             if condition():

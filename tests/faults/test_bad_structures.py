@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from crysearch.records import open_records
 from crysearch.records.values import structure_from_document
 
 from .project import Project, content
@@ -33,11 +32,10 @@ def test_they_are_recorded_failures_and_the_others_are_relaxed(finished_search, 
     spec, undisturbed = finished_search
     good = relaxed_candidates(content(undisturbed))
     guilty = dict(zip(REASONS, sorted(good), strict=False))
-    with open_records(undisturbed, read_only=True) as records:
-        volumes = {
-            name: structure_from_document(records.get("candidates", parent)).volume
-            for name, parent in guilty.items()
-        }
+    crystals = content(undisturbed)["candidates"]
+    volumes = {
+        name: structure_from_document(crystals[parent]).volume for name, parent in guilty.items()
+    }
     project = project_with(engine_timeout=2)
     project.submit(spec)
     faults = ",".join(f"{name}={volume!r}" for name, volume in volumes.items())

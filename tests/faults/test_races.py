@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,11 @@ from .project import Project
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("number", [2, 4])
-def test_each_job_of_a_search_is_launched_once(finished_search, project: Project, number):
+def test_each_job_of_a_search_is_launched_once(finished_search, project: Project):
     spec, undisturbed = finished_search
     project.submit(spec)
-    workers = [project.worker() for _ in range(number)]
-    assert [worker.end() for worker in workers] == [0] * number, project.said()
+    workers = [project.worker() for _ in range(4)]
+    assert [worker.end() for worker in workers] == [0] * 4, project.said()
     project.assert_complete(undisturbed)
     assert set(project.launches_per_job().values()) == {1}
     assert project.pad.fireworks.count_documents({"archived_launches": {"$ne": []}}) == 0
@@ -40,4 +38,4 @@ def test_each_of_many_short_jobs_is_launched_once(project: Project, tmp_path: Pa
     assert sorted(done[:-1], key=int) == [str(i) for i in range(60)]
     assert done[-1] == "end"
     assert project.launches_per_job() == dict.fromkeys(range(1, 62), 1)
-    assert len({worker.said().count("RUNNING fw_id") for worker in workers} - {0}) >= 1
+    assert sum("RUNNING fw_id" in worker.said() for worker in workers) > 1

@@ -6,16 +6,15 @@ It needs Python 3.13 or later, which is not the one that crysearch is tested wit
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_path
 
 # Pinned, because the tests name its deviations from MongoDB.
 REQUIREMENT = "mongoeco[wire]==4.11.0"
@@ -62,8 +61,8 @@ def second_server(folder: Path) -> Iterator[str]:
 def prepared_python() -> Path:
     """Return a Python that has mongoeco, made once per machine and user."""
     base = suitable_python()
-    place = Path(tempfile.gettempdir()) / f"crysearch-mongoeco-{os.getuid()}"
-    place.mkdir(mode=0o700, exist_ok=True)
+    place = user_cache_path("crysearch-tests") / "mongoeco"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     python = place / "venv" / "bin" / "python"
     with (place / "lock").open("w") as lock:
         # Test processes that run side by side make it once.

@@ -31,6 +31,7 @@ def launchpad() -> LaunchPad:
     settings = load_settings()
     file = settings.launchpad_file or (Path(LAUNCHPAD_LOC) if LAUNCHPAD_LOC else None)
     found = _from_records(settings.database.get_secret_value()) if file is None else _read(file)
+    found.m_logger.setLevel("WARNING")
     try:
         if not found.fw_id_assigner.find_one({}):
             # Empty: FireWorks refuses its first workflow until the counters exist.
