@@ -100,6 +100,12 @@ def print_parts(costs: dict[str, list[Costs]]) -> None:
     )
     rows = [{"part": text, "s": spread(costs[run], name)} for run, name, text in parts]
     write("\n" + pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True))
+    counted = middle(costs["worker"], "between jobs") + middle(costs["worker"], "server cpu")
+    share = 100 * counted / middle(costs["bare"], "computing wall")
+    write(
+        f"\nCounted directly, and so free of the noise of a difference, but without what is within "
+        f"jobs: between jobs and in the server {counted:.1f} s, {share:.1f} % of the computing."
+    )
 
 
 def whole_run(run: str, arguments: argparse.Namespace) -> Costs:

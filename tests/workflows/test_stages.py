@@ -7,13 +7,14 @@ import pytest
 from crysearch.errors import ReferencesError, RelaxationError, SpecError, TrainingError
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
 from crysearch.records import open_records, queries
-from crysearch.records.values import from_binary_vector, structure_document
+from crysearch.records.values import from_binary_vector
 from crysearch.references import load_snapshot
 from crysearch.relaxation import RelaxationResult, Relaxer, create_relaxer
 from crysearch.spec import SearchSpec
 from crysearch.workflows import CrystalSearchMaker, run_search, stages
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.stages import relaxation as relaxation_stage
+from crysearch.workflows.stages.known import primitive_cell
 
 from .conftest import names_of
 
@@ -149,8 +150,7 @@ def test_a_primitive_cell_is_the_same_crystal():
     """pymatgen's default tolerance would turn distorted references into symmetric ones."""
     for formula, name in (("Si", "mp-1001113"), ("SnSe", "mp-1179336"), ("NaCl", "mp-1120767")):
         (reference,) = [r for r in load_snapshot(formula) if r.reference_id == name]
-        document = structure_document(reference.structure) | {"_id": name}
-        primitive = relaxation_stage._primitive(document)
+        primitive = primitive_cell(reference.structure)
         rdf = RadialDistributionFunction()
         before, after = rdf.from_structures([reference.structure, primitive])
         assert pearson_distance(before, after) < 1e-10

@@ -66,6 +66,7 @@ def reference_document(
     source: str,
     reason: str | None = None,
     detail: str | None = None,
+    primitive_nsites: int | None = None,
     fingerprint: ArrayLike | None = None,
     space_group_number: int | None = None,
     space_group_symbol: str | None = None,
@@ -78,7 +79,8 @@ def reference_document(
 ) -> dict[str, Any]:
     """Build the document of a known structure.
 
-    ``energy_above_ground_state`` (eV/atom) is the source's, not one of our engines'.
+    ``energy_above_ground_state`` (eV/atom) is the source's, not one of our engines';
+    ``primitive_nsites`` are the atoms in the primitive cell, which is what is relaxed.
     """
     fields = {
         **structure_document(structure),
@@ -87,6 +89,7 @@ def reference_document(
         "reason": reason,
         "detail": detail,
         "source": source,
+        "primitive_nsites": primitive_nsites,
         "fingerprint": _vector(fingerprint),
         "space_group_number": space_group_number,
         "space_group_symbol": space_group_symbol,

@@ -114,6 +114,7 @@ class ReferenceDocument(Document, StructureFields):
     reason: str | None
     detail: str | None
     source: str
+    primitive_nsites: int | None
     fingerprint: Binary | None
     space_group_number: int | None
     space_group_symbol: str | None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import suppress
 from typing import Any
 
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
-from crysearch.errors import DatabaseAbsent
+from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import RecordStore
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
@@ -46,8 +47,9 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
             raise
         except DatabaseAbsent:
             raise
-        except BaseException:
-            stages.finish_search(records, spec, "failed")
+        except Exception:
+            with suppress(RecordsError):  # the stage has said why
+                stages.finish_search(records, spec, "failed")
             raise
 
 

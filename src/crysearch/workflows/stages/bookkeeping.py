@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from crysearch.errors import CrysearchError, DatabaseAbsent
+from crysearch.errors import CrysearchError, DatabaseAbsent, RecordsError
 from crysearch.records import RecordStore, documents
 from crysearch.spec import SearchSpec
 
@@ -102,14 +102,22 @@ def recorded_failure(records: RecordStore, spec: SearchSpec, name: str) -> Itera
     except DatabaseAbsent:
         raise  # there is nowhere to record it; FireWorks finds the lost run
     except Exception as error:
-        reason = "error" if isinstance(error, CrysearchError) else type(error).__name__
-        failure = documents.failure_document(
-            search=spec.search_id, stage=name, where=name, reason=reason, detail=str(error)
-        )
-        records.upsert("failures", [failure])
-        changes = {f"stages.{name}.status": "failed", "status": "failed"}
-        records.update("searches", {spec.search_id: changes})
+        try:
+            _record_failure(records, spec, name, error)
+        except RecordsError as unrecorded:
+            # Such as a full disk: what went wrong first matters more.
+            logger.error("the failure of %s could not be recorded: %s", name, unrecorded)
         raise
+
+
+def _record_failure(records: RecordStore, spec: SearchSpec, name: str, error: Exception) -> None:
+    reason = "error" if isinstance(error, CrysearchError) else type(error).__name__
+    failure = documents.failure_document(
+        search=spec.search_id, stage=name, where=name, reason=reason, detail=str(error)
+    )
+    records.upsert("failures", [failure])
+    changes = {f"stages.{name}.status": "failed", "status": "failed"}
+    records.update("searches", {spec.search_id: changes})
 
 
 def finish_stage(records: RecordStore, spec: SearchSpec, name: str, summary: Summary) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Composition
+from pymatgen.core import Composition, Structure
 
 from crysearch.analysis import analyse_symmetry
 from crysearch.errors import RecordsError, ReferencesError, SpecError
@@ -75,6 +75,12 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     if spec.references.source == "files":
         summary["files_digest"] = references_digest(found)
     return summary
+
+
+def primitive_cell(structure: Structure) -> Structure:
+    """The same crystal with fewer atoms to relax."""
+    # With pymatgen's own 0.25 Å some references would become other, more symmetric crystals.
+    return structure.get_primitive_structure(tolerance=0.01)
 
 
 def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> None:
@@ -199,6 +205,7 @@ def _document(
         reason=None if set_aside is None else set_aside.reason,
         detail=None if set_aside is None else set_aside.detail,
         source=reference.source,
+        primitive_nsites=None if set_aside else len(primitive_cell(reference.structure)),
         fingerprint=fingerprint,
         space_group_number=symmetry.number,
         space_group_symbol=symmetry.symbol,

@@ -25,6 +25,7 @@ from crysearch.workflows.context import (
 )
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.stages.generation import sound_references
+from crysearch.workflows.stages.known import primitive_cell
 
 ParentKind = Literal["reference", "candidate"]
 STAGE = "relaxation"
@@ -62,9 +63,9 @@ def pending_batches(
 
 
 def _reference_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
-    parents = sound_references(records, spec, ["structure", "energy_above_ground_state"])
+    parents = sound_references(records, spec, ["primitive_nsites", "energy_above_ground_state"])
     limit = spec.relaxation.maximum_reference_atoms
-    sizes = {parent["_id"]: len(_primitive(parent)) for parent in parents}
+    sizes = {parent["_id"]: parent["primitive_nsites"] for parent in parents}
     # Energies are counted from the known ground state: it is relaxed whatever its size.
     ground_state = known_ground_state(parents)
     ids = [
@@ -110,8 +111,8 @@ def relax_batch(
         )
     parents = [found[key] for key in ids]
     initial = [
-        _primitive(parent) if kind == "reference" else structure_from_document(parent)
-        for parent in parents
+        primitive_cell(structure) if kind == "reference" else structure
+        for structure in map(structure_from_document, parents)
     ]
     relaxer = make_relaxer(spec)
     with progress_bar(_title(kind, batch), len(ids), "structures") as bar:
@@ -249,12 +250,6 @@ def _space_group(found: Iterable[Symmetry]) -> dict[str, Any] | None:
         "strict_number": strict.number,
         "strict_tolerance": strict.tolerance,
     }
-
-
-def _primitive(document: dict[str, Any]) -> Structure:
-    """The reference's primitive cell: the same crystal, fewer atoms to relax."""
-    # With pymatgen's own 0.25 Å some references would become other, more symmetric crystals.
-    return structure_from_document(document).get_primitive_structure(tolerance=0.01)
 
 
 def known_ground_state(references: list[dict[str, Any]]) -> str | None:
