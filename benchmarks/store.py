@@ -13,6 +13,7 @@ rates do not.
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import os
 import platform
@@ -50,7 +51,7 @@ from crysearch.workflows import stages
 
 KEPT = 100  # candidates that a batch of random crystals leaves
 BULK = 1000  # documents of an upsert
-SINGLES = 300
+SINGLES = 500
 Document = dict[str, Any]
 MONGODB_URI = os.environ.get("CRYSEARCH_TEST_MONGODB_URI")
 
@@ -101,6 +102,8 @@ def main() -> None:
         f"{version('mongomock-ng')}, {os.cpu_count()} cores, {platform.machine()}"
     )
     templates = candidate_templates(BULK)
+    # Else the collector goes through all libraries' objects now and then, whatever is measured.
+    gc.freeze()
     operations, steps = [], []
     with tempfile.TemporaryDirectory() as folder:
         address = localdb.start(Path(folder))

@@ -62,10 +62,10 @@ class Project:
         self.pad.reset("", require_password=False)
         self.configure_fireworks()
 
-    def write(self, name: str, content: Mapping[str, Any]) -> None:
+    def write(self, name: str, values: Mapping[str, Any]) -> None:
         file = self.folder / name
         file.touch(mode=0o600)
-        file.write_text(yaml.safe_dump(dict(content)), encoding="utf-8")
+        file.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
 
     def configure_fireworks(self, **settings: Any) -> None:
         self.write("FW_config.yaml", {"PING_TIME_SECS": 1, "RAPIDFIRE_SLEEP_SECS": 1} | settings)
@@ -78,8 +78,10 @@ class Project:
         return submit(spec, self.pad)
 
     def worker(self, *fault: str, **environment: str) -> Worker:
-        """Start rlaunch, which ends when there is nothing more to do; with a fault (see
-        faulty_worker.py), the same in a prepared process."""
+        """Start rlaunch, which ends when nothing is left to do.
+
+        With a fault (see faulty_worker.py), the same in a process where that goes wrong.
+        """
         program = [sys.executable, FAULTY_WORKER, *fault, "--"] if fault else [PROGRAMS / "rlaunch"]
         command = [*program, "-l", "launchpad.yaml", "rapidfire", "--timeout", "200"]
         log = self.folder / f"worker-{len(self.workers)}.log"
@@ -88,10 +90,9 @@ class Project:
         return worker
 
     @contextmanager
-    def pausing(self, collection: str, number: int, **environment: str) -> Iterator[Worker]:
+    def pausing(self, collection: str, number: int) -> Iterator[Worker]:
         """A worker that waits, in the middle of a job, until the end of the block."""
-        place = str(self.folder)
-        worker = self.worker("pauses", collection, str(number), place, **environment)
+        worker = self.worker("pauses", collection, str(number), str(self.folder))
         self.wait((self.folder / "paused").exists, f"writing to {collection}")
         yield worker
         (self.folder / "go on").touch()
@@ -207,6 +208,7 @@ class Worker:
         while time.monotonic() < deadline and self.alive:
             if condition():
                 self.process.send_signal(signal.SIGSTOP)
+                time.sleep(0.1)  # the database finishes what it has been asked for
                 if condition():
                     return self.kill()
                 self.process.send_signal(signal.SIGCONT)

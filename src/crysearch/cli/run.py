@@ -49,9 +49,10 @@ def run(
     from crysearch.cli.plot import draw_all
     from crysearch.records import queries
     from crysearch.workflows import run_search
-    from crysearch.workflows.context import validate
+    from crysearch.workflows.context import check_device, validate
 
     validate(spec)
+    check_device(spec)
     folder = _folder(figures / spec.search_id)
     before = _status_of(spec)
     if before == "complete":

@@ -10,12 +10,11 @@ import numpy as np
 from jobflow import CURRENT_JOB
 from maggma.stores import MemoryStore, MongoStore
 
-from crysearch.errors import CrysearchError, SpecError
+from crysearch.errors import CrysearchError, SettingsError, SpecError
 from crysearch.generative import available_models
 from crysearch.records import RecordStore, open_records, records_in
 from crysearch.records.values import from_binary_vector
 from crysearch.relaxation import RelaxationSettings, Relaxer, available_relaxers, create_relaxer
-from crysearch.relaxation.torch_runtime import resolve_device
 from crysearch.sampling import CrystalRequest
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
@@ -91,6 +90,8 @@ def _is_pretrained(engine: str) -> bool:
 def validate(spec: SearchSpec) -> None:
     """Checks that need the science modules, made before any work starts.
 
+    What only the machine that does the work must have, such as a GPU, is not asked for here.
+
     Raises
     ------
     SpecError
@@ -121,12 +122,6 @@ def validate(spec: SearchSpec) -> None:
                 f"relaxation.engine: {engine.name!r} does not know {', '.join(foreign)} — choose "
                 f"one of {', '.join(info.name for info in engines.values() if not info.elements)}"
             )
-        elif "torch" in engine.packages:
-            device = load_settings().device
-            try:
-                resolve_device(device)
-            except CrysearchError as error:
-                problems.append(f"setting CRYSEARCH_DEVICE: {error}")
     if spec.sampling.sampler == "pyxtal" and find_spec("pyxtal") is None:
         problems.append("sampling.sampler: 'pyxtal' is not installed — run pip install pyxtal")
     for formula_units in spec.formula_units:
@@ -136,6 +131,24 @@ def validate(spec: SearchSpec) -> None:
             problems.append(f"formula_units {formula_units}: {error}")
     if problems:
         raise SpecError("the search cannot work:\n  " + "\n  ".join(problems))
+
+
+def check_device(spec: SearchSpec) -> None:
+    """Check that this machine has the device on which the engine is to run.
+
+    Raises
+    ------
+    SettingsError
+        It has not.
+    """
+    if _is_pretrained(spec.relaxation.engine):
+        from crysearch.relaxation.torch_runtime import resolve_device  # torch takes seconds
+
+        device = load_settings().device
+        try:
+            resolve_device(device)
+        except CrysearchError as error:
+            raise SettingsError(f"setting CRYSEARCH_DEVICE: {error}") from error
 
 
 def fingerprints_of(documents: list[dict], size: int) -> np.ndarray:

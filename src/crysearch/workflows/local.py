@@ -14,7 +14,7 @@ from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import RecordStore
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
-from crysearch.workflows.context import job_records
+from crysearch.workflows.context import check_device, job_records
 from crysearch.workflows.makers import CrystalSearchMaker
 
 
@@ -36,6 +36,7 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
     """
     # One process: more sampling jobs would only take turns.
     flow = CrystalSearchMaker(sampling_jobs=1).make(spec)
+    check_device(spec)
     with job_records() as records:
         stages.check_unchanged(records, spec)
         stages.keep_reference_files(records, spec)
