@@ -319,13 +319,13 @@ PARTS: dict[str, Callable[[argparse.Namespace], None]] = {
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tiny search, once")
+    parser.add_argument("--quick", action="store_true", help="a search of 20 s of computing")
     parser.add_argument("--repeats", type=int, help="runs of each kind of the search")
     parser.add_argument("--quota", type=int, help="crystals per group")
     parser.add_argument("--maximum-reference-atoms", type=int, help="to relax; more take longer")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    quick, full = (1, 2, 4), (2, 4, 8)
+    quick, full = (1, 2, 4), (1, 4, 8)
     names = ("repeats", "quota", "maximum_reference_atoms")
     for name, value in zip(names, quick if arguments.quick else full, strict=True):
         if getattr(arguments, name) is None:

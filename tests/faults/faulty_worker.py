@@ -1,9 +1,10 @@
 """FireWorks' rlaunch in a process where something goes wrong: `faulty_worker.py FAULT … -- …`.
 
-Faults: ``dies COLLECTION N`` kills the process, as SIGKILL from outside does, right after it has
-written documents to a collection for the N-th time; ``pauses COLLECTION N FOLDER`` lets it make the
-file ``paused`` there and wait for the file ``go on``; ``locked`` kills it while it holds FireWorks'
-lock of the workflow; ``engine NAME=VOLUME,…`` makes the engine fail on crystals of these volumes.
+``dies COLLECTION:N`` kills the process, as SIGKILL from outside does, right after it has written
+documents to a collection for the N-th time; ``pauses FOLDER COLLECTION:N …`` lets it make the file
+``COLLECTION paused`` at such moments and wait for ``COLLECTION go on``; ``locked`` kills it while
+it holds FireWorks' lock of the workflow; ``engine NAME=VOLUME,…`` makes the engine fail on crystals
+of these volumes, ``broken`` on all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,35 +34,32 @@ from crysearch.workflows import context
 write = RecordStore.upsert
 
 
-def on_writing(collection: str, number: str, act: Callable[[], None]) -> None:
-    """Act when documents have been written to a collection for the N-th time in this process."""
-    left = int(number)
+def on_writing(act: Callable[[str], None], *moments: str) -> None:
+    """Act when documents have been written to ``COLLECTION:N`` for the N-th time."""
+    times: Counter[str] = Counter()
 
-    def upsert(self: RecordStore, target: str, documents: Iterable[Mapping[str, Any]]) -> int:
-        nonlocal left
-        written = write(self, target, documents)
-        if written and target == collection:
-            left -= 1
-            if left == 0:
-                act()
+    def upsert(self: RecordStore, collection: str, documents: Iterable[Mapping[str, Any]]) -> int:
+        written = write(self, collection, documents)
+        if written:
+            times[collection] += 1
+            if f"{collection}:{times[collection]}" in moments:
+                act(collection)
         return written
 
-    RecordStore.upsert = upsert  # type: ignore[method-assign, assignment]
+    RecordStore.upsert = upsert  # type: ignore[method-assign]
 
 
-def dies(collection: str, number: str) -> None:
-    on_writing(collection, number, lambda: os.kill(os.getpid(), signal.SIGKILL))
+def dies(moment: str) -> None:
+    on_writing(lambda _: os.kill(os.getpid(), signal.SIGKILL), moment)
 
 
-def pauses(collection: str, number: str, folder: str) -> None:
-    paused, go_on = Path(folder, "paused"), Path(folder, "go on")
-
-    def wait() -> None:
-        paused.touch()
-        while not go_on.exists():
+def pauses(folder: str, *moments: str) -> None:
+    def wait(collection: str) -> None:
+        Path(folder, f"{collection} paused").touch()
+        while not Path(folder, f"{collection} go on").exists():
             time.sleep(0.02)
 
-    on_writing(collection, number, wait)
+    on_writing(wait, *moments)
 
 
 def locked() -> None:

@@ -90,12 +90,11 @@ class Project:
         return worker
 
     @contextmanager
-    def pausing(self, collection: str, number: int) -> Iterator[Worker]:
-        """A worker that waits, in the middle of a job, until the end of the block."""
-        worker = self.worker("pauses", collection, str(number), str(self.folder))
-        self.wait((self.folder / "paused").exists, f"writing to {collection}")
-        yield worker
-        (self.folder / "go on").touch()
+    def paused(self, collection: str) -> Iterator[None]:
+        """While a worker that ``pauses`` stands still after writing to a collection."""
+        self.wait((self.folder / f"{collection} paused").exists, f"writing to {collection}")
+        yield
+        (self.folder / f"{collection} go on").touch()
 
     def lpad(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -148,8 +147,9 @@ class Project:
         return Counter(launch["fw_id"] for launch in self.pad.launches.find({}, {"fw_id": 1}))
 
     def running(self, name: str) -> list[int]:
-        query = {"state": "RUNNING", "name": {"$regex": f"^{name}"}}
-        return self.pad.get_fw_ids(query)
+        """Jobs, by the beginning of their name, that a worker has begun and not handed in."""
+        named = self.pad.get_fw_ids({"state": "RUNNING", "name": {"$regex": f"^{name}"}})
+        return self.pad.launches.distinct("fw_id", {"state": "RUNNING", "fw_id": {"$in": named}})
 
     def wait(self, condition: Callable[[], Any], what: str, seconds: float = 200) -> None:
         deadline = time.monotonic() + seconds

@@ -77,7 +77,8 @@ def test_the_job_fails_and_runs_again_when_there_is_room(finished_search, disk, 
     spec, undisturbed = finished_search
     project: Project = project_with(store=disk.folder / "store")
     project.submit(spec)
-    with project.pausing("candidates", 2) as worker:
+    worker = project.worker("pauses", str(project.folder), "candidates:2")
+    with project.paused("candidates"):
         before = content(project.uri)
         disk.fill(project.store)
     assert worker.end() == 1

@@ -43,16 +43,15 @@ def test_another_worker_takes_over(finished_search, project: Project, job, query
 
 
 def test_dying_at_the_worst_moments(finished_search, project: Project):
-    """Four workers, each killed when documents are written and the batch is not yet complete."""
+    """Three workers, each killed when documents are written and the batch is not yet complete."""
     spec, undisturbed = finished_search
     project.submit(spec)
-    for moment in ("references 1", "candidates 2", "relaxations 2", "relaxations 1"):
-        collection, number = moment.split()
-        assert project.worker("dies", collection, number).end() == -signal.SIGKILL
+    for moment in ("candidates:2", "relaxations:2", "relaxations:1"):
+        assert project.worker("dies", moment).end() == -signal.SIGKILL
         assert len(project.rerun_lost()) == 1, moment
     assert project.worker().end() == 0
     project.assert_complete(undisturbed)
-    assert sum(launches - 1 for launches in project.launches_per_job().values()) == 4
+    assert sum(launches - 1 for launches in project.launches_per_job().values()) == 3
 
 
 def test_dying_while_the_workflow_is_locked(finished_search, project: Project):

@@ -13,20 +13,22 @@ from .project import Project
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("ending", ["stop", "kill"])
-def test_a_worker_waits_for_a_database_that_restarts(finished_search, project: Project, ending):
-    """It goes away between the crystals of a batch and the document that completes the batch."""
+def test_a_worker_waits_for_a_database_that_restarts(finished_search, project: Project):
+    """It goes away, politely or not, between the documents of a batch and what completes them."""
     spec, undisturbed = finished_search
     project.submit(spec)
-    with project.pausing("candidates", 2) as worker:
-        if ending == "stop":
-            assert localdb.stop(project.store)
-        else:
-            project.kill_database()
+    worker = project.worker("pauses", str(project.folder), "candidates:2", "relaxations:2")
+    with project.paused("candidates"):
+        assert localdb.stop(project.store)
     time.sleep(3)
     assert worker.alive
     localdb.start(project.store)
-    assert worker.end() == 0
+    with project.paused("relaxations"):
+        project.kill_database()
+    time.sleep(3)
+    assert worker.alive
+    localdb.start(project.store)
+    assert worker.end() == 0, project.said()
     project.assert_complete(undisturbed)
     assert set(project.launches_per_job().values()) == {1}
 
@@ -35,7 +37,8 @@ def test_a_worker_gives_up_on_a_database_that_stays_away(finished_search, projec
     spec, undisturbed = finished_search
     project = project_with(patience=2)
     project.submit(spec)
-    with project.pausing("candidates", 2) as worker:
+    worker = project.worker("pauses", str(project.folder), "candidates:2")
+    with project.paused("candidates"):
         (running,) = project.running("sample and screen")
         localdb.stop(project.store)
     assert worker.end() == 1
