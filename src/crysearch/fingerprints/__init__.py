@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from crysearch.fingerprints.distances import (
-    NearestFingerprint,
     is_comparable,
     pearson_distance,
     pearson_distance_matrix,
 )
+from crysearch.fingerprints.nearest import NearestFingerprint
 from crysearch.fingerprints.rdf import RadialDistributionFunction
 
 __all__ = [

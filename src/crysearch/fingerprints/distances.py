@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from crysearch.errors import FingerprintError
@@ -67,28 +65,3 @@ def pearson_distance_matrix(first: np.ndarray, second: np.ndarray | None = None)
 def pearson_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Pearson's distance 1 − r_P between two fingerprints on the same grid, in [0, 2]."""
     return float(pearson_distance_matrix(first, second)[0, 0])
-
-
-@dataclass(frozen=True)
-class NearestFingerprint:
-    """Nearest of a fixed set of fingerprints by Pearson's distance, for many queries.
-
-    Parameters
-    ----------
-    fingerprints
-        Shape (k, m), at least one row.
-    """
-
-    fingerprints: np.ndarray
-    _standardised: np.ndarray = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if np.asarray(self.fingerprints).ndim != 2 or len(self.fingerprints) == 0:
-            raise FingerprintError("no fingerprints to compare with: give at least one row")
-        object.__setattr__(self, "_standardised", standardised(self.fingerprints))
-
-    def query(self, fingerprints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Index of, and distance to, the nearest: arrays of shape (n,); ties go to the first."""
-        distances = np.clip(1.0 - standardised(fingerprints) @ self._standardised.T, 0.0, 2.0)
-        nearest = distances.argmin(axis=1)
-        return nearest, distances[np.arange(len(nearest)), nearest]
