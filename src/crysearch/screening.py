@@ -83,6 +83,8 @@ def _query(
 ) -> tuple[np.ndarray, np.ndarray]:
     nearest = np.full(len(fingerprints), -1)
     distances = np.full(len(fingerprints), np.inf)
+    if known is not None and comparable.all():
+        return known.query(fingerprints)
     if known is not None and comparable.any():
         nearest[comparable], distances[comparable] = known.query(fingerprints[comparable])
     return nearest, distances

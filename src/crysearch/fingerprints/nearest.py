@@ -81,7 +81,9 @@ class NearestFingerprint:
 
 
 def _nearest_of_few(queries: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    distances = np.clip(1.0 - queries @ known.T, 0.0, 2.0)
+    distances = queries @ known.T
+    np.subtract(1.0, distances, out=distances)
+    np.clip(distances, 0.0, 2.0, out=distances)
     nearest = distances.argmin(axis=1)
     return nearest, distances[np.arange(len(nearest)), nearest]
 
