@@ -83,6 +83,63 @@ def test_agrees_with_an_independent_neighbour_list(lengths, angles, atoms, seed,
     np.testing.assert_allclose(ours, reference, atol=1e-6 * max(1.0, reference.max()))
 
 
+@settings(max_examples=60, deadline=None)
+# Narrower than a step of the grid; wider than the whole grid; a grid of two points.
+@example(cutoff=8.0, grid_points=20, smearing=0.01, seed=0)
+@example(cutoff=1.5, grid_points=60, smearing=0.4, seed=1)
+@example(cutoff=6.0, grid_points=2, smearing=0.06, seed=2)
+@given(
+    cutoff=st.floats(0.5, 9.0),
+    grid_points=st.integers(2, 300),
+    smearing=st.floats(0.01, 0.5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_agrees_whatever_the_settings(cutoff, grid_points, smearing, seed):
+    rng = np.random.default_rng(seed)
+    structure = Structure(
+        Lattice(np.eye(3) * 4 + rng.normal(size=(3, 3)) * 0.5), ["Si"] * 3, rng.random((3, 3))
+    )
+    rdf = RadialDistributionFunction(cutoff, grid_points, smearing, "n")
+    reference = reference_rdf(structure, rdf)
+    ours = rdf.from_structures([structure])[0]
+    np.testing.assert_allclose(ours, reference, atol=1e-9 / smearing)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    lengths=st.tuples(*[st.floats(2.0, 8.0)] * 3),
+    angles=st.tuples(*[st.floats(40.0, 130.0)] * 3),
+    species=st.lists(st.sampled_from(["Na", "Cl", "O"]), min_size=1, max_size=7),
+    seed=st.integers(0, 2**32 - 1),
+    quantity=st.sampled_from(["g", "n"]),
+)
+def test_every_channel_agrees_with_an_independent_neighbour_list(
+    lengths, angles, species, seed, quantity
+):
+    """Unary, binary and ternary crystals, in skewed cells too."""
+    cosines = np.cos(np.radians(angles))
+    if 1 - (cosines**2).sum() + 2 * cosines.prod() < 0.01:
+        return
+    rng = np.random.default_rng(seed)
+    structure = Structure(
+        Lattice.from_parameters(*lengths, *angles), species, rng.random((len(species), 3))
+    )
+    rdf = RadialDistributionFunction(quantity=quantity, species=("Na", "Cl", "O"))
+    channels = rdf.from_structures([structure])[0].reshape(6, -1)
+    symbols = np.array(species)
+    first, second, _, distances = structure.get_neighbor_list(rdf.cutoff + 8 * rdf.smearing)
+    for channel, (a, b) in zip(channels, rdf.pairs, strict=True):
+        ordered = (symbols[first] == a) & (symbols[second] == b)
+        gaussians = np.exp(-0.5 * ((rdf.grid[:, None] - distances[ordered]) / rdf.smearing) ** 2)
+        expected = gaussians.sum(axis=1) / (rdf.smearing * np.sqrt(2 * np.pi))
+        populations = (symbols == a).sum() * (symbols == b).sum()
+        if quantity == "n":
+            expected *= (1 if a == b else 2) / len(species)
+        elif populations:
+            expected *= structure.volume / (populations * 4 * np.pi * rdf.grid**2)
+        np.testing.assert_allclose(channel, expected, atol=1e-6 * max(1.0, expected.max()))
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_supercells_rotations_and_shifts_change_nothing(seed):
