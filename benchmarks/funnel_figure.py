@@ -34,7 +34,7 @@ def draw_sampling(panel, rates: Series, requests: list[str]) -> None:
     panel.bar(places + 0.2, theirs, 0.38, color=ORANGE, label="PyXtal")
     for place, our, their in zip(places, ours, theirs, strict=True):
         ratio = float(f"{our / their:.2g}")
-        panel.text(place, our * 1.3, f"{ratio:,.0f} ×", ha="center", fontsize=8)
+        panel.text(place - 0.2, our * 1.3, f"{ratio:,.0f} ×", ha="center", fontsize=8)
     panel.set_yscale("log")
     panel.set_ylim(theirs.min() / 4, ours.max() * 25)
     panel.set_xticks(places, requests)

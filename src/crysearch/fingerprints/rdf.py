@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pymatgen.core import Structure
 
 from crysearch.errors import FingerprintError
 from crysearch.fingerprints.kernel import smeared_pair_counts
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 Quantity = Literal["g", "n"]
 
