@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from crysearch.errors import SpecError
 from crysearch.spec import SearchSpec
@@ -146,3 +147,52 @@ def test_changes_by_dotted_name():
         spec.with_changes({"quota": 3})
     with pytest.raises(SpecError, match="seed is not a part"):
         spec.with_changes({"seed.value": 3})
+
+
+def test_weights_of_space_groups():
+    assert SearchSpec().sampling.space_group_weights == {}
+    spec = SearchSpec.build({"sampling": {"space_group_weights": {227: 5, "1": 0, 225: 0.5}}})
+    assert spec.sampling.space_group_weights == {227: 5.0, 1: 0.0, 225: 0.5}
+    again = SearchSpec.build(yaml.safe_load(spec.to_yaml()))
+    assert again == spec and again.search_id == spec.search_id != SearchSpec().search_id
+    changed = spec.with_changes({"sampling.space_group_weights.227": 7})
+    assert changed.sampling.space_group_weights[227] == 7.0
+    request = spec.crystal_request(8)
+    assert request.space_group_weights == spec.sampling.space_group_weights
+    assert 1 not in request.hosting_groups and request.counts == (8,)
+
+
+def test_a_weight_holds_in_the_cell_sizes_that_its_group_can_host():
+    content = {"formula_units": [4, 16], "sampling": {"space_group_weights": {228: 5, 2: 3}}}
+    spec = SearchSpec.build(content)
+    assert spec.crystal_request(4).space_group_weights == {2: 3.0}
+    assert spec.crystal_request(16).space_group_weights == {2: 3.0, 228: 5.0}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ({"space_group_weights": {231: 1}}, "231 is not the number of a space group, 1–230"),
+        ({"space_group_weights": {"x": 1}}, "'x' is not the number of a space group"),
+        ({"space_group_weights": {2.5: 1}}, "2.5 is not the number of a space group"),
+        ({"space_group_weights": {227: -1}}, "sampling.space_group_weights.227: -1"),
+        ({"space_group_weights": {227: float("nan")}}, "sampling.space_group_weights.227: nan"),
+        ({"space_group_weights": [227]}, "sampling.space_group_weights: [227]"),
+        (
+            {"space_groups": [1, 2], "space_group_weights": {227: 3}},
+            "sampling.space_group_weights: 227 not in sampling.space_groups",
+        ),
+        (
+            {"space_groups": [1, 2], "space_group_weights": {1: 0, 2: 0}},
+            "sampling.space_group_weights: 0 for all of sampling.space_groups",
+        ),
+        (
+            {"space_groups": [1, 230], "space_group_weights": {230: 2}},
+            "space group 230 has the weight 2, but its Wyckoff positions (smallest: ",
+        ),
+    ],
+)
+def test_invalid_weights_are_named_with_a_way_out(sampling, expected):
+    with pytest.raises(SpecError, match=r"^1 invalid field:") as caught:
+        SearchSpec.build({"formula_units": [8], "sampling": sampling})
+    assert expected in str(caught.value)

@@ -31,6 +31,9 @@ from pymatgen.core import Composition, Element
 
 from crysearch.errors import SpecError
 from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.sampling import CrystalRequest
+from crysearch.sampling.weights import unhosted
+from crysearch.sampling.wyckoff import hosting_groups
 from crysearch.validation import describe_errors, without
 
 
@@ -140,6 +143,16 @@ class ReplicasSpec(SpecPart):
         return bool(self.grid_points or self.random_points or self.interpolations)
 
 
+def _group_numbers(value: Any) -> Any:
+    """Refuse keys that are not numbers of space groups, in words."""
+    if isinstance(value, Mapping):
+        for key in value:
+            number = int(key) if isinstance(key, str) and key.isdecimal() else key
+            if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= 230:
+                raise ValueError(f"{key!r} is not the number of a space group, 1–230")
+    return value
+
+
 class SamplingSpec(SpecPart):
     """Random symmetric crystals."""
 
@@ -148,6 +161,13 @@ class SamplingSpec(SpecPart):
     )
     space_groups: tuple[Annotated[int, Field(ge=1, le=230)], ...] = Field(
         tuple(range(1, 231)), description="Numbers of the space groups to draw from."
+    )
+    space_group_weights: Annotated[
+        dict[int, Annotated[float, Field(ge=0)]], BeforeValidator(_group_numbers)
+    ] = Field(
+        {},
+        description="How often a space group is drawn, compared with the others, such as "
+        "`{227: 5}`: 1 for those not named, 0 leaves a group out.",
     )
     attempts_per_group: PositiveInt = Field(
         1000, description="Failed attempts after which a drawn space group is given up."
@@ -308,6 +328,23 @@ class SearchSpec(SpecPart):
         groups = self.sampling.space_groups
         if not groups or len(set(groups)) != len(groups):
             problems.append("sampling.space_groups: give one or several different numbers 1–230")
+        weights = self.sampling.space_group_weights
+        foreign = [group for group in sorted(weights) if weights[group] and group not in groups]
+        if foreign:
+            problems.append(
+                f"sampling.space_group_weights: {', '.join(map(str, foreign))} not in "
+                "sampling.space_groups — add them there or take their weights away"
+            )
+        if groups and all(weights.get(group) == 0 for group in groups):
+            problems.append(
+                "sampling.space_group_weights: 0 for all of sampling.space_groups — give at least "
+                "one a positive weight"
+            )
+        sizes = [tuple(n * units for n in self.counts) for units in self.formula_units]
+        wanted_groups = {group: weights[group] for group in sorted(weights) if group in groups}
+        unused = unhosted(wanted_groups, sizes, f"{self.composition} × {list(self.formula_units)}")
+        if unused is not None:
+            problems.append(f"sampling.space_group_weights: {unused}")
         if self.references.source == "files" and not self.references.files:
             problems.append("references.files: empty — give files, folders or globs")
         if self.references.source != "files" and self.references.files:
@@ -346,6 +383,34 @@ class SearchSpec(SpecPart):
     def counts(self) -> tuple[int, ...]:
         """Atoms of each species in one formula unit."""
         return tuple(int(n) for n in Composition(self.composition).get_el_amt_dict().values())
+
+    def crystal_request(self, formula_units: int) -> CrystalRequest:
+        """The request for random crystals of one cell size.
+
+        Raises
+        ------
+        SamplingError
+            Where no such crystal is possible.
+        """
+        counts = tuple(formula_units * count for count in self.counts)
+        part = self.sampling
+        # A group may host one cell size and not another: its weight holds where it can.
+        hosts = hosting_groups(counts, tuple(sorted(part.space_group_weights)))
+        weights = part.space_group_weights.items()
+        return CrystalRequest(
+            species=self.species,
+            counts=counts,
+            volume=formula_units * self.volume_per_formula_unit,
+            volume_tolerance=self.volume_tolerance,
+            minimum_distances={
+                (pair.split("-")[0], pair.split("-")[1]): distance
+                for pair, distance in self.minimum_distances.items()
+            },
+            space_groups=part.space_groups,
+            attempts_per_group=part.attempts_per_group,
+            attempts_per_orbit=part.attempts_per_orbit,
+            space_group_weights={g: w for g, w in weights if g in hosts or w == 0.0},
+        )
 
     @property
     def radial_distribution_function(self) -> RadialDistributionFunction:

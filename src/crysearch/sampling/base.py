@@ -13,6 +13,7 @@ import numpy as np
 
 from crysearch.errors import SamplingError
 from crysearch.sampling.effort import group_ranges
+from crysearch.sampling.weights import checked_weights
 from crysearch.sampling.wyckoff import hosting_groups, wyckoff_tables
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class CrystalRequest:
         After this many failed attempts a chosen space group is given up and another one chosen.
     attempts_per_orbit : int
         How often the free parameters of one orbit are drawn before the attempt is given up.
+    space_group_weights : mapping of int to float
+        A space group is drawn with a probability proportional to its weight: 1 for those that are
+        not named, 0 for those to be left out.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class CrystalRequest:
     space_groups: tuple[int, ...] = ALL_SPACE_GROUPS
     attempts_per_group: int = 1000
     attempts_per_orbit: int = 10
+    space_group_weights: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         set_field = object.__setattr__
@@ -71,6 +76,11 @@ class CrystalRequest:
         self._check_numbers()
         set_field(self, "minimum_distances", self._checked_distances())
         self._check_groups()
+        weights = checked_weights(
+            self.space_group_weights, self.space_groups, self.counts, self.formula
+        )
+        set_field(self, "space_group_weights", weights)
+        self._check_hosts()
         self._check_volume()
 
     @property
@@ -103,8 +113,22 @@ class CrystalRequest:
 
     @property
     def hosting_groups(self) -> tuple[int, ...]:
-        """The requested space groups that have Wyckoff positions for the composition."""
-        return hosting_groups(self.counts, self.space_groups)
+        """The space groups to draw from: requested, not of weight 0, and with Wyckoff positions
+        for the composition.
+        """
+        return hosting_groups(self.counts, self.drawn_groups)
+
+    @property
+    def drawn_groups(self) -> tuple[int, ...]:
+        """The requested space groups whose weight is not 0."""
+        weights = self.space_group_weights
+        return tuple(group for group in self.space_groups if weights.get(group, 1.0) > 0.0)
+
+    @property
+    def cumulative_weights(self) -> np.ndarray:
+        """Running sum of the weights of ``hosting_groups``."""
+        weights = self.space_group_weights
+        return np.cumsum([weights.get(group, 1.0) for group in self.hosting_groups])
 
     def _check_composition(self) -> None:
         from ase.data import chemical_symbols
@@ -182,19 +206,24 @@ class CrystalRequest:
         if len(set(self.space_groups)) != len(self.space_groups):
             twice = next(g for g in self.space_groups if self.space_groups.count(g) > 1)
             raise SamplingError(f"space_groups: {twice} is given twice; give each group once")
+
+    def _check_hosts(self) -> None:
         if self.hosting_groups:
             return
         tables = wyckoff_tables()
-        shown = self.space_groups[:4]
+        drawn = self.drawn_groups
+        shown = drawn[:4]
         positions = "; ".join(
             f"{group} offers {', '.join(tables.label(group, i) for i in _rows(group)[-6:])}"
             for group in shown
         )
-        more = "" if len(shown) == len(self.space_groups) else "; ..."
+        more = "" if len(shown) == len(drawn) else "; ..."
+        left_out = len(self.space_groups) - len(drawn)
+        without = f" ({left_out} others have the weight 0)" if left_out else ""
         possible = hosting_groups(self.counts)
         raise SamplingError(
             f"counts: {self.formula} in one conventional cell fits the Wyckoff positions of none "
-            f"of the {len(self.space_groups)} requested space_groups (smallest positions: "
+            f"of the {len(drawn)} requested space_groups{without} (smallest positions: "
             f"{positions}{more}); change counts, or choose from the {len(possible)} groups that "
             f"can host it: {group_ranges(possible)}"
         )
@@ -246,7 +275,8 @@ class CrystalBatch:
     rejections : dict of str to int
         Rejected attempts by reason, and ``group_exhausted``: how often a space group was given up.
     group_counts : dict of int to dict of str to int
-        Per space group: ``chosen``, ``exhausted``, ``attempts``, ``accepted``.
+        Per space group: ``chosen``, ``exhausted``, ``attempts``, ``accepted``; see
+        :attr:`group_record`.
     """
 
     species: tuple[str, ...]
@@ -266,6 +296,18 @@ class CrystalBatch:
     def volumes(self) -> np.ndarray:
         """(n,) volumes of the conventional cells, Å^3."""
         return np.abs(np.linalg.det(self.lattices))
+
+    @property
+    def group_record(self) -> dict[str, list[int]]:
+        """``group_counts`` for a document: ``{"227": [attempts, accepted, exhausted], ...}``.
+
+        Only groups that were drawn. ``chosen`` is accepted + exhausted.
+        """
+        return {
+            str(group): [count["attempts"], count["accepted"], count["exhausted"]]
+            for group, count in self.group_counts.items()
+            if count["chosen"]
+        }
 
     def select(self, indices: Sequence[int] | np.ndarray | slice) -> CrystalBatch:
         """The crystals at ``indices`` (integers, a mask or a slice), counts unchanged."""

@@ -52,7 +52,7 @@ def violations(batch: CrystalBatch, request: CrystalRequest) -> list[str]:
 def _crystal_violations(batch: CrystalBatch, request: CrystalRequest, i: int) -> list[str]:
     found = []
     group = int(batch.space_groups[i])
-    if group not in request.space_groups:
+    if group not in request.drawn_groups:
         found.append(f"space group {group} was not requested")
     structure = batch.structure(i)
     low, high = request.volume_range

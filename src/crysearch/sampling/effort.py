@@ -28,9 +28,13 @@ def checked_seed(n: int, seed: int | Sequence[int]) -> np.random.SeedSequence:
     return np.random.SeedSequence([int(entry) for entry in entries])
 
 
-def failed_in_a_row(hosting: int) -> int:
-    """After how many exhausted space groups in a row a compiled sampler gives up."""
-    return max(200, 10 * hosting)
+def failed_in_a_row(hosting: int) -> tuple[int, int]:
+    """After how many exhausted space groups in a row a compiled sampler doubts, and gives up.
+
+    When it doubts before its first crystal, it tries each group once, so that what is impossible
+    is recognised in a fraction of the time.
+    """
+    return max(200, hosting), max(200, 10 * hosting)
 
 
 def effort_error(
@@ -44,6 +48,8 @@ def effort_error(
         hint = f"restrict space_groups to those that gave crystals ({group_ranges(working)}), or "
     else:
         hint = ""
+    if request.space_group_weights:
+        hint += "give those that work more weight in space_group_weights, "
     return SamplingError(
         f"only {accepted} of {n} crystals of {request.formula} found in {attempts} attempts: "
         f"space groups {group_ranges(failing)} gave none within "

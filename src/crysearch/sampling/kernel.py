@@ -41,6 +41,7 @@ class GroupArrays(NamedTuple):
     ``*_size`` the multiplicity in the group's unit. ``counts`` (G, species) are the atoms in that
     unit and ``strides`` (G, species) move the state of ``fixed_ways``, which has ``states`` (G,)
     columns as ``free_ways`` has ``free_width`` (G,). ``centring`` (vectors, 3) is in fractions.
+    ``cumulative_weight`` (G,) is the running sum of the groups' weights.
     """
 
     system: np.ndarray
@@ -60,6 +61,7 @@ class GroupArrays(NamedTuple):
     free_width: np.ndarray
     centring: np.ndarray
     centring_start: np.ndarray
+    cumulative_weight: np.ndarray
 
 
 class PositionArrays(NamedTuple):
@@ -404,7 +406,8 @@ def fill(
         largest_own = max(largest_own, distances[s, s])
     spent = 0
     while first < last and exhausted < limits.groups_in_a_row and spent < limits.attempts_per_call:
-        g = int(rng.random() * groups.system.size)
+        total = groups.cumulative_weight[groups.system.size - 1]
+        g = np.searchsorted(groups.cumulative_weight, rng.random() * total, side="right")
         found = False
         tried = 0
         while tried < limits.attempts_per_group and not found:

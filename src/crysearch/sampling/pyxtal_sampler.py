@@ -68,9 +68,15 @@ class PyXtalSampler:
         }
         rejections = {"cell_too_flat": 0, "too_close": 0, "group_exhausted": 0}
         found: list[tuple[int, np.ndarray, np.ndarray, list[int]]] = []
+        cumulative = request.cumulative_weights
+        equal = (np.diff(cumulative) == cumulative[0]).all()
         exhausted = 0
         while len(found) < n:
-            group = hosts[int(rng.integers(len(hosts)))]
+            if equal:
+                group = hosts[int(rng.integers(len(hosts)))]
+            else:
+                place = rng.random() * cumulative[-1]
+                group = hosts[int(np.searchsorted(cumulative, place, side="right"))]
             counts[group]["chosen"] += 1
             crystal = None
             for _ in range(-(-request.attempts_per_group // ATTEMPTS_PER_CALL)):

@@ -4,8 +4,9 @@ The distribution
 ----------------
 One crystal is drawn like this; all draws are independent.
 
-1. *Space group*: uniform over the requested groups whose Wyckoff positions can hold the
-   composition.
+1. *Space group*: one of the requested groups whose Wyckoff positions can hold the composition,
+   with a probability proportional to its weight in ``space_group_weights`` (1 where none is given,
+   so that without weights all groups are equally likely).
 2. Up to ``attempts_per_group`` times (1000), an attempt:
 
    a. *Volume* V of the conventional cell: uniform in ``volume * (1 ± volume_tolerance)``.
@@ -81,7 +82,7 @@ class WyckoffSampler:
         self.request = request
         tables = (combination_table(group, request.counts) for group in request.hosting_groups)
         self._tables = [table for table in tables if table is not None]
-        self._groups = _flatten_groups(self._tables)
+        self._groups = _flatten_groups(self._tables, request.cumulative_weights)
         self._positions = _flatten_positions()
 
     def sample(self, n: int, seed: int | Sequence[int]) -> CrystalBatch:
@@ -91,52 +92,38 @@ class WyckoffSampler:
         ------
         SamplingError
             For an invalid ``n`` or seed, and when 10 exhausted space groups per hosting group
-            (at least 200) follow each other without a crystal.
+            (at least 200) follow each other without a crystal. Before the first crystal one per
+            hosting group (at least 200) is enough if then none of them, each tried on its own,
+            gives a crystal.
         """
-        rng = np.random.Generator(np.random.PCG64(checked_seed(n, seed)))
+        entropy = checked_seed(n, seed)
+        rng = np.random.Generator(np.random.PCG64(entropy))
         request = self.request
-        atoms = request.number_of_atoms
-        output = kernel.Output(
-            lattices=np.zeros((n, 3, 3)),
-            coordinates=np.zeros((n, atoms, 3)),
-            group=np.zeros(n, dtype=np.int64),
-            sites=np.full((n, atoms), -1, dtype=np.int32),
-            group_counts=np.zeros((len(self._tables), 4), dtype=np.int64),
-            reasons=np.zeros(2, dtype=np.int64),
-        )
-        work = kernel.Workspace(
-            left=np.zeros(len(request.species), dtype=np.int64),
-            position=np.zeros(atoms, dtype=np.int64),
-            species=np.zeros(atoms, dtype=np.int64),
-            start=np.zeros(atoms + 1, dtype=np.int64),
-            atoms=np.zeros((atoms, 3)),
-            lattice=np.zeros((3, 3)),
-        )
+        output, work = self._arrays(n)
+        doubtful, hopeless = failed_in_a_row(len(self._tables))
         limits = kernel.Limits(
             *request.volume_range,
             tries_per_orbit=request.attempts_per_orbit,
             attempts_per_group=request.attempts_per_group,
-            groups_in_a_row=failed_in_a_row(len(self._tables)),
+            groups_in_a_row=doubtful,
             attempts_per_call=CALL_ATTEMPTS,
         )
-        species_start = np.concatenate([[0], np.cumsum(request.counts)[:-1]]).astype(np.int64)
         accepted = exhausted = 0
         while accepted < n:
-            accepted, exhausted = kernel.fill(
-                rng,
-                accepted,
-                min(n, accepted + CALL_CRYSTALS),
-                exhausted,
-                limits,
-                request.distance_matrix * ROUNDING,
-                species_start,
-                self._groups,
-                self._positions,
-                work,
-                output,
+            last = min(n, accepted + CALL_CRYSTALS)
+            accepted, exhausted = self._fill(
+                rng, accepted, last, exhausted, limits, self._groups, work, output
             )
-            if exhausted >= limits.groups_in_a_row:
-                raise effort_error(request, accepted, n, self._group_counts(output.group_counts))
+            if exhausted < limits.groups_in_a_row:
+                continue
+            counts = output.group_counts
+            if exhausted < hopeless and accepted == 0:
+                tried = self._try_each_group(entropy, limits)
+                counts = counts + tried
+                exhausted = exhausted if tried[:, kernel.ACCEPTED].any() else hopeless
+            if exhausted >= hopeless:
+                raise effort_error(request, accepted, n, self._group_counts(counts))
+            limits = limits._replace(groups_in_a_row=hopeless)
         numbers = np.array([table.group for table in self._tables], dtype=np.int64)
         space_groups = numbers[output.group]
         return CrystalBatch(
@@ -154,6 +141,70 @@ class WyckoffSampler:
             },
             group_counts=self._group_counts(output.group_counts),
         )
+
+    def _arrays(self, n: int) -> tuple[kernel.Output, kernel.Workspace]:
+        """Memory for ``n`` crystals and for one in the making."""
+        atoms = self.request.number_of_atoms
+        output = kernel.Output(
+            lattices=np.zeros((n, 3, 3)),
+            coordinates=np.zeros((n, atoms, 3)),
+            group=np.zeros(n, dtype=np.int64),
+            sites=np.full((n, atoms), -1, dtype=np.int32),
+            group_counts=np.zeros((len(self._tables), 4), dtype=np.int64),
+            reasons=np.zeros(2, dtype=np.int64),
+        )
+        work = kernel.Workspace(
+            left=np.zeros(len(self.request.species), dtype=np.int64),
+            position=np.zeros(atoms, dtype=np.int64),
+            species=np.zeros(atoms, dtype=np.int64),
+            start=np.zeros(atoms + 1, dtype=np.int64),
+            atoms=np.zeros((atoms, 3)),
+            lattice=np.zeros((3, 3)),
+        )
+        return output, work
+
+    def _fill(
+        self,
+        rng: np.random.Generator,
+        first: int,
+        last: int,
+        exhausted: int,
+        limits: kernel.Limits,
+        groups: kernel.GroupArrays,
+        work: kernel.Workspace,
+        output: kernel.Output,
+    ) -> tuple[int, int]:
+        request = self.request
+        species_start = np.concatenate([[0], np.cumsum(request.counts)[:-1]]).astype(np.int64)
+        return kernel.fill(
+            rng,
+            first,
+            last,
+            exhausted,
+            limits,
+            request.distance_matrix * ROUNDING,
+            species_start,
+            groups,
+            self._positions,
+            work,
+            output,
+        )
+
+    def _try_each_group(self, entropy: np.random.SeedSequence, limits: kernel.Limits) -> np.ndarray:
+        """Group counts of one crystal tried in each group, until there is one.
+
+        With a random stream of its own: the crystals of the sample do not depend on it.
+        """
+        rng = np.random.Generator(np.random.PCG64(entropy.spawn(1)[0]))
+        output, work = self._arrays(1)
+        limits = limits._replace(groups_in_a_row=1)
+        for g in range(len(self._tables)):
+            weight = np.zeros(len(self._tables))
+            weight[g:] = 1.0
+            groups = self._groups._replace(cumulative_weight=weight)
+            if self._fill(rng, 0, 1, 0, limits, groups, work, output)[0]:
+                break
+        return output.group_counts
 
     def _group_sites(self, sites: np.ndarray, space_groups: np.ndarray) -> np.ndarray:
         """Codes of flat positions to codes of positions in their group, unused columns cut."""
@@ -179,7 +230,9 @@ def _crystal_system(group: int) -> int:
     return next(system for system, last in enumerate(limits) if group <= last)
 
 
-def _flatten_groups(tables: Sequence[CombinationTable]) -> kernel.GroupArrays:
+def _flatten_groups(
+    tables: Sequence[CombinationTable], cumulative_weight: np.ndarray
+) -> kernel.GroupArrays:
     flat = wyckoff_tables()
     centring = []
     for table in tables:
@@ -214,6 +267,7 @@ def _flatten_groups(tables: Sequence[CombinationTable]) -> kernel.GroupArrays:
         free_width=np.array([table.free_ways.shape[1] for table in tables], dtype=np.int64),
         centring=np.concatenate(centring),
         centring_start=starts([len(vectors) for vectors in centring]),
+        cumulative_weight=cumulative_weight,
     )
 
 
