@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from pyxtal.symmetry import Group
 from crysearch.errors import SamplingError
 from crysearch.sampling.build_tables import TABLES_PATH, TRANSLATION_UNIT, build_tables
 from crysearch.sampling.wyckoff import (
+    Combination,
     combination_table,
     count_combinations,
     enumerate_combinations,
@@ -22,7 +25,12 @@ from crysearch.sampling.wyckoff import (
     wyckoff_tables,
 )
 
-FEW_POSITIONS = (1, 3, 6, 12, 19, 62, 88, 136, 148, 166, 194, 198, 216, 225, 227, 230)
+COMPOSITIONS = (
+    *((1,), (2,), (3,), (4,), (6,), (8,)),
+    *((1, 1), (1, 2), (2, 3), (2, 2), (4, 4)),
+    *((1, 1, 1), (1, 1, 3), (2, 2, 4)),
+)
+MOST_LISTED = 20_000
 
 
 @pytest.fixture(scope="module")
@@ -77,65 +85,119 @@ def test_every_position_is_one_closed_orbit_of_distinct_points() -> None:
             assert np.linalg.matrix_rank(own_rotations[0]) == tables.freedom[position]
 
 
-def brute_force(number: int, counts: tuple[int, ...]) -> set[tuple[tuple[int, ...], ...]]:
-    """All combinations by trying every multiset of positions for every species."""
+def brute_force(number: int, counts: tuple[int, ...]) -> list[Combination]:
+    """All combinations by trying every position for every species, one use after the other.
+
+    Knows only the multiplicities and which positions are fixed points: no tables of counts, no
+    common divisors, no order of placing.
+    """
     tables = wyckoff_tables()
     positions = tables.positions(number)
     sizes = [int(tables.multiplicity[p]) for p in positions]
-    fixed = {i for i, p in enumerate(positions) if tables.freedom[p] == 0}
-    per_species = [
-        [
-            chosen
-            for length in range(1, count // min(sizes) + 1)
-            for chosen in itertools.combinations_with_replacement(range(len(sizes)), length)
-            if sum(sizes[i] for i in chosen) == count
-        ]
-        for count in counts
-    ]
-    return {
-        combination
-        for combination in itertools.product(*per_species)
-        if all(
-            uses == 1 for i, uses in Counter(itertools.chain(*combination)).items() if i in fixed
+    fixed = [tables.freedom[p] == 0 for p in positions]
+
+    def one_species(left: int, first: int, used: frozenset[int]) -> Iterator[tuple[int, ...]]:
+        if left == 0:
+            yield ()
+            return
+        for i in range(first, len(sizes)):
+            if sizes[i] <= left and not (fixed[i] and i in used):
+                for rest in one_species(left - sizes[i], i, used | {i}):
+                    yield (i, *rest)
+
+    def all_species(counts: tuple[int, ...], used: frozenset[int]) -> Iterator[Combination]:
+        if not counts:
+            yield ()
+            return
+        for mine in one_species(counts[0], 0, used):
+            for others in all_species(counts[1:], used | set(mine)):
+                yield (mine, *others)
+
+    return list(all_species(counts, frozenset()))
+
+
+@pytest.mark.parametrize("counts", COMPOSITIONS, ids=str)
+def test_enumeration_equals_brute_force_in_all_groups(counts: tuple[int, ...]) -> None:
+    compared = groups = 0
+    for number in range(1, 231):
+        total = count_combinations(number, counts)
+        if total > MOST_LISTED:
+            continue
+        expected = brute_force(number, counts)
+        listed = list(enumerate_combinations(number, counts))
+        assert len(listed) == len(set(listed)) == total
+        assert sorted(listed) == sorted(expected), number
+        assert (number in hosting_groups(counts)) == bool(expected)
+        compared += len(listed)
+        groups += 1
+    assert groups >= 227 and compared >= 100
+
+
+def series(number: int, counts: tuple[int, ...]) -> int:
+    """Number of combinations as a coefficient of their generating function, in exact integers.
+
+    A fixed position of multiplicity m contributes 1 + Σ x_s^m over the species s, a free one
+    Π 1 / (1 - x_s^m).
+    """
+    tables = wyckoff_tables()
+    coefficient: Counter[tuple[int, ...]] = Counter({(0,) * len(counts): 1})
+
+    def shifted(state: tuple[int, ...], species: int, by: int) -> tuple[int, ...] | None:
+        moved = state[species] + by
+        if moved > counts[species]:
+            return None
+        return (*state[:species], moved, *state[species + 1 :])
+
+    for position in tables.positions(number):
+        size = int(tables.multiplicity[position])
+        if tables.freedom[position] == 0:
+            product = Counter(coefficient)
+            for state, ways in coefficient.items():
+                for species in range(len(counts)):
+                    if (target := shifted(state, species, size)) is not None:
+                        product[target] += ways
+            coefficient = product
+            continue
+        for species in range(len(counts)):
+            for state in itertools.product(*(range(count + 1) for count in counts)):
+                if (target := shifted(state, species, size)) is not None:
+                    coefficient[target] += coefficient[state]
+    return coefficient[counts]
+
+
+@pytest.mark.parametrize("counts", [(16,), (8, 8), (4, 6), (12, 18), (4, 4, 8)], ids=str)
+def test_counts_of_large_cells_equal_the_generating_function(counts: tuple[int, ...]) -> None:
+    for number in range(1, 231):
+        assert count_combinations(number, counts) == pytest.approx(
+            series(number, counts), rel=1e-12
         )
-    }
 
 
 @pytest.mark.parametrize(
-    ("number", "counts"),
-    [
-        (number, counts)
-        for number in FEW_POSITIONS
-        for counts in ((4,), (8,), (2, 4), (8, 8), (4, 4, 2))
-        if number > 6 or sum(counts) <= 8  # beyond, there are too many multisets to try
-    ],
+    "counts", [(1,), (2,), (3,), (4,), (8,), (1, 2), (2, 2), (1, 1, 2)], ids=str
 )
-def test_enumeration_equals_brute_force(number: int, counts: tuple[int, ...]) -> None:
-    expected = brute_force(number, counts)
-    listed = list(enumerate_combinations(number, counts))
-    assert len(listed) == len(set(listed)) == count_combinations(number, counts)
-    assert set(listed) == expected
-    assert (number in hosting_groups(counts)) == bool(expected)
+def test_enumeration_equals_pyxtal(library: dict[int, Group], counts: tuple[int, ...]) -> None:
+    """All groups whose list PyXtal can make in reasonable time.
 
-
-def test_enumeration_equals_pyxtal(library: dict[int, Group]) -> None:
-    """PyXtal takes a position such as (0, y, -y), of zero trace, to be without freedom."""
+    It tries all products of numbers of uses of the positions, and cuts its list beyond 10 million.
+    """
     tables = wyckoff_tables()
-    compared = 0
+    compared = groups = 0
     for number, group in library.items():
-        rotations = [p.ops[0].rotation_matrix for p in group.Wyckoff_positions]
-        misjudged = any(np.trace(r) <= 0 < np.linalg.matrix_rank(r) for r in rotations)
-        if misjudged or len(rotations) > 8:
+        uses = [
+            count // tables.multiplicity[p] for count in counts for p in tables.positions(number)
+        ]
+        if math.prod(n + 1 for n in map(int, uses)) > 300_000:
             continue
-        for counts in ([4], [8], [2, 4]):
-            theirs = group.list_wyckoff_combinations(list(counts))[0]
-            ours = [
-                [[tables.label(number, i) for i in chosen] for chosen in combination]
-                for combination in enumerate_combinations(number, counts)
-            ]
-            assert sorted(map(canonical, ours)) == sorted(map(canonical, theirs))
-            compared += len(ours)
-    assert compared > 1000
+        theirs = group.list_wyckoff_combinations(list(counts))[0]
+        ours = [
+            [[tables.label(number, i) for i in chosen] for chosen in combination]
+            for combination in enumerate_combinations(number, counts)
+        ]
+        assert sorted(map(canonical, ours)) == sorted(map(canonical, theirs)), number
+        compared += len(ours)
+        groups += 1
+    assert groups >= 190 and compared > 100
 
 
 def canonical(combination: list[list[str]]) -> tuple[tuple[str, ...], ...]:
