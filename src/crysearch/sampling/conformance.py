@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from crysearch.sampling.base import CrystalBatch, CrystalRequest
 from crysearch.sampling.wyckoff import wyckoff_tables
 
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
 
 def violations(batch: CrystalBatch, request: CrystalRequest) -> list[str]:
     """Everything that is wrong with a batch; empty where nothing is.
 
-    Composition and volume are counted, distances come from pymatgen's neighbour list, and the
-    space group is found again by spglib: all operations of the requested group, taken from
-    spglib's own database, must be among those that spglib finds, which makes the group found the
-    requested one or a supergroup.
+    Composition and volume are counted, distances come from the neighbour lists of pymatgen and of
+    ASE, and the space group is found again by spglib: all operations of the requested group, taken
+    from spglib's own database, must be among those that spglib finds, which makes the group found
+    the requested one or a supergroup.
 
     Parameters
     ----------
@@ -59,12 +64,18 @@ def _crystal_violations(batch: CrystalBatch, request: CrystalRequest, i: int) ->
     if not low * (1 - 1e-9) <= structure.volume <= high * (1 + 1e-9):
         found.append(f"volume {structure.volume:g} is not in {low:g} to {high:g}")
 
+    counted = structure.composition.get_el_amt_dict()
+    if counted != dict(zip(request.species, request.counts, strict=True)):
+        found.append(f"composition {structure.formula} is not {request.formula}")
     allowed = request.distance_matrix
-    first, second, _, distances = structure.get_neighbor_list(float(allowed.max()))
-    limits = allowed[batch.species_index[first], batch.species_index[second]]
-    if (distances < limits).any():
-        worst = int(np.argmin(distances - limits))
-        found.append(f"atoms {first[worst]} and {second[worst]} are {distances[worst]:g} Å apart")
+    for library, (first, second, distances) in _neighbours(structure, float(allowed.max())).items():
+        short = distances - allowed[batch.species_index[first], batch.species_index[second]]
+        if (short < 0.0).any():
+            worst = int(np.argmin(short))
+            found.append(
+                f"atoms {first[worst]} and {second[worst]} are {distances[worst]:g} Å apart "
+                f"({library})"
+            )
 
     missing = missing_operations(batch, i)
     if missing:
@@ -72,7 +83,27 @@ def _crystal_violations(batch: CrystalBatch, request: CrystalRequest, i: int) ->
     for (name, labels), count in zip(batch.wyckoff(i).items(), request.counts, strict=True):
         if sum(int(label[:-1]) for label in labels) != count:
             found.append(f"positions {labels} of {name} do not add up to {count}")
+    tables = wyckoff_tables()
+    used = [int(code) // len(request.species) for code in batch.sites[i] if code >= 0]
+    for index in sorted({index for index in used if used.count(index) > 1}):
+        if tables.freedom[tables.positions(group)[index]] == 0:
+            found.append(f"position {tables.label(group, index)} is a fixed point and used twice")
     return found
+
+
+def _neighbours(
+    structure: Structure, cutoff: float
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs of atoms nearer than ``cutoff`` (Å) and their distances, by two libraries."""
+    from ase.neighborlist import primitive_neighbor_list
+
+    first, second, _, distances = structure.get_neighbor_list(cutoff)
+    return {
+        "pymatgen": (first, second, distances),
+        "ASE": primitive_neighbor_list(
+            "ijd", (True, True, True), structure.lattice.matrix, structure.cart_coords, cutoff
+        ),
+    }
 
 
 def missing_operations(batch: CrystalBatch, i: int, symprec: float = 1e-4) -> int:
