@@ -85,6 +85,7 @@ def test_a_specification_gives_the_crystals_of_its_search(call: Sample, tmp_path
     )
 
 
+@pytest.mark.filterwarnings("ignore:Issues encountered while parsing CIF")
 @pytest.mark.parametrize(
     ("format", "suffix"), [(None, ".cif"), ("poscar", ".vasp"), ("extxyz", ".extxyz")]
 )

@@ -1,0 +1,149 @@
+"""Random crystals beside PyXtal's on the same request: as drawn, and after relaxation.
+
+    python benchmarks/distributions.py
+
+Three samples are compared with PyXtal's: ours as it is; ours with PyXtal's space groups and Wyckoff
+combinations, which shows what of a difference lies in the choice of combinations; and, after
+relaxation with the Stillinger–Weber potential, ours as it is. Writes the tables of
+docs/sampling.md. Seeds are fixed: another run gives the same tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+from importlib.metadata import version
+
+import numpy as np
+
+from crysearch.relaxation import RelaxationSettings, create_relaxer
+from crysearch.sampling import CrystalBatch, CrystalRequest, create_sampler
+from crysearch.sampling.comparison import (
+    CRYSTAL_SYSTEMS,
+    Comparison,
+    compare_categories,
+    compare_numbers,
+    crystal_systems,
+    features,
+    matching,
+)
+
+REQUESTS = {
+    "Si8": CrystalRequest(("Si",), (8,), 184.0, {("Si", "Si"): 2.1}),
+    "Sn4Se4": CrystalRequest(
+        ("Sn", "Se"),
+        (4, 4),
+        229.0,
+        {("Sn", "Sn"): 2.0, ("Sn", "Se"): 2.1, ("Se", "Se"): 2.2},
+    ),
+}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--crystals", type=int, default=500, help="of each sampler and request")
+    parser.add_argument("--relaxed", type=int, default=200, help="of each sampler, Si8")
+    parser.add_argument("--pool", type=int, default=200_000, help="to choose matching ones from")
+    arguments = parser.parse_args()
+    write(
+        f"Python {platform.python_version()}, numba {version('numba')}, "
+        f"pyxtal {version('pyxtal')}, spglib {version('spglib')}, scipy {version('scipy')}"
+    )
+    batches = {}
+    for name, request in REQUESTS.items():
+        started = time.perf_counter()
+        theirs = create_sampler("pyxtal", request).sample(arguments.crystals, 1)
+        seconds = time.perf_counter() - started
+        pool = create_sampler("wyckoff", request).sample(arguments.pool, 1)
+        ours = pool.select(slice(0, 4 * arguments.crystals))
+        batches[name] = ours, theirs
+        mine, yours = matching(pool, theirs)
+        write(
+            f"\n### {name}, {request.volume:g} Å³ ± 10 %: {len(ours)} of ours, {len(theirs)} of "
+            f"PyXtal's ({seconds:.0f} s), {len(mine)} matched\n"
+        )
+        drawn(ours, theirs, pool.select(mine), theirs.select(yours))
+    relaxed(batches["Si8"], arguments.relaxed)
+
+
+def drawn(
+    ours: CrystalBatch, theirs: CrystalBatch, matched: CrystalBatch, partners: CrystalBatch
+) -> None:
+    """One row per number: as drawn, and with the same groups and combinations."""
+    samples = [features(batch) for batch in (ours, theirs, matched, partners)]
+    for sample, batch in zip(samples, (ours, theirs, matched, partners), strict=True):
+        sample["crystal system found"] = crystal_systems(sample["space group found"])
+        general = [
+            max(int(label[:-1]) for labels in batch.wyckoff(i).values() for label in labels)
+            for i in range(len(batch))
+        ]
+        sample["largest multiplicity"] = np.array(general)
+    write("| | ours | PyXtal | difference | p | difference, same combinations | p |")
+    write("|---|---|---|---|---|---|---|")
+    for name in samples[0]:
+        compare = compare_categories if "group" in name or "system" in name else compare_numbers
+        whole = compare(samples[0][name], samples[1][name])
+        same = compare(samples[2][name], samples[3][name])
+        write(row(name, whole) + f" {same.statistic:.3f} | {same.p:.2g} |")
+
+
+def relaxed(batches: tuple[CrystalBatch, CrystalBatch], number: int) -> None:
+    """Energies, densities and space groups after relaxation."""
+    import spglib
+
+    engine = create_relaxer("stillinger-weber")
+    settings = RelaxationSettings(force_tolerance=0.02, max_steps=300)
+    samples = []
+    started = time.perf_counter()
+    for batch in batches:
+        results = engine.relax([batch.structure(i) for i in range(number)], settings)
+        structures = [result.structure for result in results if result.converged]
+        energies = [result.energy_per_atom for result in results if result.converged]
+        groups = [
+            spglib.get_symmetry_dataset(
+                (s.lattice.matrix, s.frac_coords, s.atomic_numbers), symprec=0.1
+            ).number
+            for s in structures
+            if s is not None
+        ]
+        samples.append(
+            {
+                "energy, eV/atom": np.array(energies),
+                "density, g/cm³": np.array([float(s.density) for s in structures if s is not None]),
+                "space group": np.array(groups),
+                "crystal system": crystal_systems(np.array(groups)),
+            }
+        )
+    converged = [len(sample["space group"]) for sample in samples]
+    write(
+        f"\n### Si8 after relaxation (Stillinger–Weber, {time.perf_counter() - started:.0f} s): "
+        f"{converged[0]} and {converged[1]} of {number} converged\n"
+    )
+    write("| | ours | PyXtal | difference | p |")
+    write("|---|---|---|---|---|")
+    for name in samples[0]:
+        compare = compare_categories if "group" in name or "system" in name else compare_numbers
+        write(row(name, compare(samples[0][name], samples[1][name])))
+    counts = [np.bincount(sample["crystal system"], minlength=7) for sample in samples]
+    for system, (first, second) in zip(CRYSTAL_SYSTEMS, zip(*counts, strict=True), strict=True):
+        shares = f"{first / converged[0]:.0%} | {second / converged[1]:.0%}"
+        write(f"| … {system} | {shares} | | |")
+
+
+def row(name: str, result: Comparison) -> str:
+    """The beginning of a line of a table."""
+    means = f"{result.first:.4g} | {result.second:.4g}"
+    return f"| {name} | {means} | {result.statistic:.3f} | {result.p:.2g} |"
+
+
+def write(line: str) -> None:
+    """One line of the report."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
