@@ -22,6 +22,7 @@ from crysearch.cli import (
     plot,
     results,
     run,
+    sample,
     show,
     spec,
     status,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(submit.submit)
+app.command()(sample.sample)
 app.command()(status.status)
 app.command()(results.results)
 app.command()(show.show)

@@ -37,6 +37,7 @@ def sampling_batch_document(
     kept: int,
     kept_by_group: Mapping[str, int] | None = None,
     rejected: Mapping[str, int] | None = None,
+    space_groups: Mapping[str, Sequence[int]] | None = None,
     near: Mapping[str, int] | None = None,
     seconds: float | None = None,
     provenance: Facts | None = None,
@@ -52,6 +53,9 @@ def sampling_batch_document(
         Crystals kept for each group; one that is kept for two counts in both.
     rejected
         Crystals that did not meet the request, by reason.
+    space_groups
+        Attempts, accepted crystals and times given up of each space group that was drawn, such as
+        ``{"227": [41, 3, 0]}``.
     near
         Accepted crystals near the ``database`` only, ``replicas`` only, ``both`` or ``neither``.
     seconds
@@ -65,6 +69,7 @@ def sampling_batch_document(
         "sampled": sampled,
         "accepted": accepted,
         "rejected": rejected or {},
+        "space_groups": {group: list(row) for group, row in (space_groups or {}).items()},
         "near": {place: near.get(place, 0) for place in places},
         "kept": kept,
         "kept_by_group": {group: (kept_by_group or {}).get(group, 0) for group in groups},
@@ -130,6 +135,7 @@ _NO_COUNTS: dict[str, Any] = {
     "sampled": 0,
     "accepted": 0,
     "rejected": {},
+    "space_groups": {},
     "near": dict.fromkeys(get_args(schema.Near), 0),
     "kept": 0,
     "kept_by_group": dict.fromkeys(get_args(schema.Group), 0),

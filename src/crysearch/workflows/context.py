@@ -51,16 +51,7 @@ def pair_distances(spec: SearchSpec) -> dict[tuple[str, str], float]:
 
 def crystal_request(spec: SearchSpec, formula_units: int) -> CrystalRequest:
     """The request for random crystals of one cell size."""
-    return CrystalRequest(
-        species=spec.species,
-        counts=tuple(formula_units * count for count in spec.counts),
-        volume=formula_units * spec.volume_per_formula_unit,
-        volume_tolerance=spec.volume_tolerance,
-        minimum_distances=pair_distances(spec),
-        space_groups=spec.sampling.space_groups,
-        attempts_per_group=spec.sampling.attempts_per_group,
-        attempts_per_orbit=spec.sampling.attempts_per_orbit,
-    )
+    return spec.crystal_request(formula_units)
 
 
 def relaxation_settings(spec: SearchSpec) -> RelaxationSettings:

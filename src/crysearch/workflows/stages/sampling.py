@@ -294,6 +294,7 @@ class _BatchMaker:
             kept=len(selection),
             kept_by_group=Counter(group for groups in selection.values() for group in groups),
             rejected=crystals.rejections,
+            space_groups=crystals.group_record,
             near=result.counts(),
             seconds=time.perf_counter() - started,
         )
