@@ -45,8 +45,15 @@ REQUESTS = {
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--crystals", type=int, default=300, help="of each sampler and request")
-    parser.add_argument("--relaxed", type=int, default=200, help="of each sampler, Si8")
+    parser.add_argument(
+        "--crystals",
+        type=int,
+        default=500,
+        help="of PyXtal's per request; ours are 8 times as many",
+    )
+    parser.add_argument(
+        "--relaxed", type=int, default=300, help="of PyXtal's; ours are twice as many"
+    )
     parser.add_argument("--pool", type=int, default=200_000, help="to choose matching ones from")
     arguments = parser.parse_args()
     write(
@@ -59,7 +66,7 @@ def main() -> None:
         theirs = create_sampler("pyxtal", request).sample(arguments.crystals, 1)
         seconds = time.perf_counter() - started
         pool = create_sampler("wyckoff", request).sample(arguments.pool, 1)
-        ours = pool.select(slice(0, 4 * arguments.crystals))
+        ours = pool.select(slice(0, 8 * arguments.crystals))
         mine, yours = matching(pool, theirs)
         batches[name] = ours, theirs, pool.select(mine)
         write(
@@ -93,13 +100,15 @@ def drawn(
 
 def relaxed(batches: tuple[CrystalBatch, ...], number: int) -> None:
     """The same after relaxation: ours, PyXtal's, and ours with PyXtal's combinations."""
-    number = min(number, *(len(batch) for batch in batches))
+    numbers = [
+        min(len(batch), n) for batch, n in zip(batches, (2 * number, number, number), strict=True)
+    ]
     started = time.perf_counter()
-    ours, theirs, matched = (after_relaxation(batch, number) for batch in batches)
+    ours, theirs, matched = map(after_relaxation, batches, numbers)
     write(
         f"\n### Si8 after relaxation (Stillinger–Weber, {time.perf_counter() - started:.0f} s): "
         f"{len(ours['space group'])}, {len(theirs['space group'])} and "
-        f"{len(matched['space group'])} of {number} converged\n"
+        f"{len(matched['space group'])} of {', '.join(map(str, numbers))} converged\n"
     )
     write("| | ours | PyXtal | difference | p | difference, same combinations | p |")
     write("|---|---|---|---|---|---|---|")
