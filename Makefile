@@ -53,8 +53,8 @@ docs: setup  ## Write the generated pages under docs/
 	$(BIN)/crysearch spec --format markdown > docs/spec.md
 
 benchmark: setup  ## Measure against named peers (minutes)
-	$(BIN)/python benchmarks/sampling.py
-	$(BIN)/python benchmarks/fingerprints.py
+	$(BIN)/python benchmarks/funnel.py
+	$(BIN)/python benchmarks/distributions.py
 	$(BIN)/python benchmarks/relaxation_speed.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/launches.py

@@ -70,17 +70,12 @@ def fingerprints_of_others() -> dict[str, tuple[Fingerprint | None, str]]:
         found["RDF histogram, matminer"] = (None, "matminer")
     try:
         descriptors = import_module("dscribe.descriptors")
-        valle_oganov = descriptors.ValleOganov(
-            species=["Si"], function="distance", n=rdf.grid_points, sigma=rdf.smearing,
-            r_cut=rdf.cutoff,
-        )  # fmt: skip
         soap = descriptors.SOAP(
             species=["Si"], periodic=True, r_cut=6.0, n_max=8, l_max=6, average="inner"
         )
-        found["Valle and Oganov's, dscribe"] = (valle_oganov.create, "dscribe")
         found["SOAP (6 Å, n 8, l 6), dscribe"] = (soap.create, "dscribe")
     except ImportError:
-        found["Valle and Oganov's, dscribe"] = (None, "dscribe")
+        found["SOAP, dscribe"] = (None, "dscribe")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pymatgen.core import Structure
 
 from crysearch.records import open_records
 from crysearch.spec import SearchSpec
+from small_search import SMALL
 
 FLOW = Path(__file__).parents[2] / "flows" / "si_allotropes.py"
 
@@ -217,6 +219,26 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     assert "Traceback" not in errors
     with open_records(place, read_only=True) as records:
         assert records.find("searches")[0]["status"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_paused_run_says_what_there_is(tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    process = subprocess.run(
+        [sys.executable, "-m", "crysearch", "-d", str(tmp_path / "records"), "run", str(file),
+         "--until", "candidates"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=300, check=True,
+    )  # fmt: skip
+    assert "Paused after" in process.stderr
+    counts = re.search(
+        r"34 known structures, 19 replicas, ([\d,]+) random crystals screened, (\d+) kept: "
+        r"6 in group I, 0 in group II, 6 in group III",
+        process.stdout,
+    )
+    assert counts is not None, process.stdout
+    assert int(counts[1].replace(",", "")) >= 120 and 6 <= int(counts[2]) <= 12
+    assert "goes on from here" in process.stdout
 
 
 def test_spec_prints_complete_yaml_and_a_page(crysearch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from crysearch.analysis import analyse_symmetry
+from crysearch.errors import SpecError
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
 from crysearch.records import open_records, queries
 from crysearch.records.values import from_binary_vector, structure_from_document
@@ -19,6 +20,7 @@ from crysearch.references import load_snapshot
 from crysearch.relaxation import create_relaxer
 from crysearch.spec import SearchSpec
 from crysearch.workflows import run_search
+from crysearch.workflows.makers import GOALS
 from small_search import SMALL
 
 from .conftest import content
@@ -185,3 +187,29 @@ def test_a_killed_search_continues_and_ends_with_the_same_records(
     assert interrupted[moment]
     subprocess.run(command, env=environment, check=True, timeout=400, stderr=subprocess.DEVNULL)
     assert content(place) == content(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_search_paused_on_the_way_ends_with_the_same_records(
+    finished_search, tmp_path, monkeypatch
+):
+    spec, undisturbed = finished_search
+    place = tmp_path / "records"
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(place))
+    made: list[dict[str, bool]] = []
+    for until in GOALS[:-1]:
+        assert run_search(spec, until) == {}
+        with open_records(place, read_only=True) as records:
+            assert queries.resolve_search(records)["status"] == "paused"
+            names = ("references", "replicas", "candidates", "relaxations")
+            made.append({name: records.count(name) > 0 for name in names})
+    assert [sum(there.values()) for there in made] == [1, 2, 3]
+    assert run_search(spec)
+    # Asked for less than there is: nothing changes.
+    assert run_search(spec, "candidates")
+    assert content(place) == content(undisturbed)
+
+
+def test_a_pause_is_one_of_the_goals():
+    with pytest.raises(SpecError, match="until: 'sampling' — choose one of references, replicas"):
+        run_search(SearchSpec.build(SMALL), "sampling")

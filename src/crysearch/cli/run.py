@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,15 @@ import yaml
 from crysearch.cli import common, results
 from crysearch.errors import SpecError
 from crysearch.spec import SearchSpec
+
+
+class Goal(StrEnum):
+    """What a search makes, in this order."""
+
+    references = "references"
+    replicas = "replicas"
+    candidates = "candidates"
+    verdicts = "verdicts"
 
 
 def run(
@@ -42,6 +52,10 @@ def run(
         "crysearch-figures"
     ),
     limit: Annotated[int, typer.Option(min=1, help="Rows of the table at the end.")] = 15,
+    until: Annotated[
+        Goal,
+        typer.Option(help="Where to pause; the same command without it goes on from there."),
+    ] = Goal.verdicts,
 ) -> None:
     """Run a search to its end, or continue one that was interrupted."""
     spec = read_spec(file, changes or [])
@@ -62,11 +76,16 @@ def run(
         _say(f"{verb} search {spec.search_id} ({spec.name}: {spec.composition}).")
         started = time.monotonic()
         try:
-            run_search(spec)
+            finished = run_search(spec, until.value)
         except KeyboardInterrupt:
             _say("\nInterrupted. The same command continues the search.")
             raise typer.Exit(130) from None
-        _say(f"Search finished in {_duration(time.monotonic() - started)}.")
+        duration = _duration(time.monotonic() - started)
+        if not finished:
+            _say(f"Paused after {duration} with the {until.value} made.")
+            _paused(spec)
+            return
+        _say(f"Search finished in {duration}.")
     out = common.console()
     with common.reading() as records:
         best = results.print_best(records, spec.search_id, limit)
@@ -82,6 +101,26 @@ def run(
         lines += [f"show {best}", f"export {best} --format cif"]
     lines += [f"status {search}", "--help"]
     out.print("\nNext:\n" + "\n".join(f"  {command} {line}" for line in lines), markup=False)
+
+
+def _paused(spec: SearchSpec) -> None:
+    """What there is, and how to go on."""
+    from crysearch.records import queries
+
+    with common.reading() as records:
+        counts = queries.counts(records, spec.search_id)
+        replicas = records.count("replicas", {"search": spec.search_id})
+    kept = dict(counts["candidates"])
+    total = kept.pop("total")
+    groups = ", ".join(f"{number} in group {group}" for group, number in kept.items())
+    lines = [
+        f"{counts['references']['sound']} known structures, {replicas} replicas, "
+        f"{counts['accepted']:,} random crystals screened, {total} kept: {groups}.",
+        "\nNext:",
+        f"  {_command()} status {spec.search_id[:8]}",
+        "  the same command without --until, which goes on from here",
+    ]
+    typer.echo("\n".join(lines))
 
 
 def read_spec(file: Path, changes: list[str]) -> SearchSpec:

@@ -14,7 +14,7 @@ from bson.binary import Binary
 
 SCHEMA_VERSION = 1
 
-SearchStatus = Literal["submitted", "running", "complete", "interrupted", "failed"]
+SearchStatus = Literal["submitted", "running", "paused", "complete", "interrupted", "failed"]
 ReferenceStatus = Literal["sound", "set_aside"]
 ReplicaKind = Literal["grid", "random", "interpolation"]
 Near = Literal["database", "replicas", "both", "neither"]

@@ -11,23 +11,30 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from crysearch.errors import DatabaseAbsent, RecordsError
-from crysearch.records import RecordStore
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
 from crysearch.workflows.context import check_device, job_records
-from crysearch.workflows.makers import CrystalSearchMaker
+from crysearch.workflows.makers import CrystalSearchMaker, Goal
 
 
-def run_search(spec: SearchSpec) -> dict[str, Any]:
+def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
     """Run a search to its end, or continue one that was interrupted.
 
     Everything is written to the records of the settings as it is made. A search is known by its
     specification: one that is complete is not run again.
 
+    Parameters
+    ----------
+    spec
+        The search.
+    until
+        Where to pause: with the known ``references``, their ``replicas`` or the ``candidates`` at
+        hand. A later call goes on from there.
+
     Returns
     -------
     dict
-        The summary of the verdicts.
+        The summary of the verdicts, empty if the search is paused before.
 
     Raises
     ------
@@ -35,14 +42,14 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
         If the search cannot work, or a stage fails; the failure is in the records.
     """
     # One process: more sampling jobs would only take turns.
-    flow = CrystalSearchMaker(sampling_jobs=1).make(spec)
+    flow = CrystalSearchMaker(sampling_jobs=1, until=until).make(spec)
     check_device(spec)
     with job_records() as records:
         stages.check_unchanged(records, spec)
         stages.keep_reference_files(records, spec)
         stages.open_search(records, spec)
         try:
-            return _run(flow, spec, records)
+            _run(flow)
         except KeyboardInterrupt:
             stages.finish_search(records, spec, "interrupted")
             raise
@@ -52,9 +59,12 @@ def run_search(spec: SearchSpec) -> dict[str, Any]:
             with suppress(RecordsError):  # the stage has said why
                 stages.finish_search(records, spec, "failed")
             raise
+        summary = stages.finished_summary(records, spec, "verdicts")
+        stages.finish_search(records, spec, "paused" if summary is None else "complete")
+        return summary or {}
 
 
-def _run(flow: Any, spec: SearchSpec, records: RecordStore) -> dict[str, Any]:
+def _run(flow: Any) -> None:
     # Outputs of jobs are small summaries that only this run needs; results are in the records.
     logging.getLogger("jobflow").setLevel(logging.WARNING)
     with warnings.catch_warnings():
@@ -70,6 +80,3 @@ def _run(flow: Any, spec: SearchSpec, records: RecordStore) -> dict[str, Any]:
             raise_immediately=True,
             store=JobStore(MemoryStore()),
         )
-    summary = stages.finished_summary(records, spec, "verdicts")
-    assert summary is not None, "run_locally raises if a job fails"
-    return summary

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from jobflow import Flow, Job, Maker
 
+from crysearch.errors import SpecError
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
 from crysearch.workflows import jobs
 from crysearch.workflows.context import validate
+
+#: What a search makes, in this order.
+Goal = Literal["references", "replicas", "candidates", "verdicts"]
+GOALS: tuple[Goal, ...] = get_args(Goal)
 
 
 @dataclass
@@ -24,10 +29,14 @@ class CrystalSearchMaker(Maker):
     sampling_jobs
         Jobs that sample random crystals of one cell size side by side; None for the number of the
         settings. What a search finds does not depend on it.
+    until
+        Where to pause: with the known ``references``, their ``replicas`` or the ``candidates`` at
+        hand. A flow of the same specification goes on from there.
     """
 
     name: str = "crystal search"
     sampling_jobs: int | None = None
+    until: Goal = "verdicts"
 
     def make(self, spec: SearchSpec) -> Flow:
         """Make the flow of a search.
@@ -37,6 +46,9 @@ class CrystalSearchMaker(Maker):
         SpecError
             If the search cannot work, with every reason, before any work starts.
         """
+        if self.until not in GOALS:
+            raise SpecError(f"until: {self.until!r} — choose one of {', '.join(GOALS)}")
+        wanted = GOALS.index(self.until)
         validate(spec)
         settings = load_settings()
         content = spec.model_dump(mode="json")
@@ -45,15 +57,16 @@ class CrystalSearchMaker(Maker):
         def then(step: Job, name: str) -> None:
             steps.append(jobs.named(step, spec, name))
 
-        if spec.replicas.wanted:
+        if wanted >= GOALS.index("replicas") and spec.replicas.wanted:
             then(jobs.train_model(content, after=steps[-1].output), "train the model")
             then(jobs.generate_replicas(content, after=steps[-1].output), "generate replicas")
         parallel = self.sampling_jobs or settings.sampling_jobs
-        for size in spec.formula_units:
+        for size in spec.formula_units if wanted >= GOALS.index("candidates") else ():
             filling = jobs.fill_quotas(content, size, parallel, after=steps[-1].output)
             then(filling, jobs.quotas_name(size))
-        for kind in ("reference", "candidate"):
-            relaxing = jobs.relax_all(content, kind, after=steps[-1].output)
-            then(relaxing, f"relax {kind}s")
-        then(jobs.judge(content, after=steps[-1].output), "verdicts")
+        if self.until == "verdicts":
+            for kind in ("reference", "candidate"):
+                relaxing = jobs.relax_all(content, kind, after=steps[-1].output)
+                then(relaxing, f"relax {kind}s")
+            then(jobs.judge(content, after=steps[-1].output), "verdicts")
         return Flow(steps, output=steps[-1].output, name=f"{self.name}: {spec.name}")

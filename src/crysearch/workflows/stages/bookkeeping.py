@@ -40,7 +40,7 @@ def open_search(records: RecordStore, spec: SearchSpec, status: str = "running")
 
 
 def finish_search(records: RecordStore, spec: SearchSpec, status: str) -> None:
-    """Mark the search as ``complete``, ``interrupted`` or ``failed``."""
+    """Mark the search as ``complete``, ``paused``, ``interrupted`` or ``failed``."""
     records.update("searches", {spec.search_id: {"status": status}})
 
 
