@@ -21,6 +21,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -29,8 +30,9 @@ from pydantic import (
 )
 from pymatgen.core import Composition, Element
 
-from crysearch.errors import SpecError
+from crysearch.errors import GuidingError, SpecError
 from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.guiding import GuidingSettings, TargetChoice, VolumeMode
 from crysearch.sampling import CrystalRequest
 from crysearch.sampling.weights import unhosted
 from crysearch.sampling.wyckoff import hosting_groups
@@ -192,6 +194,9 @@ class Quotas(SpecPart):
     I: NonNegativeInt = Field(350, description="Near a known structure.")  # noqa: E741
     II: NonNegativeInt = Field(350, description="Near a replica.")
     III: NonNegativeInt = Field(350, description="The control: not screened at all.")
+    IV: NonNegativeInt = Field(
+        0, description="Guided: moved onto a target's RDF; see `guiding`. None by default."
+    )
 
 
 class ScreeningSpec(SpecPart):
@@ -202,6 +207,52 @@ class ScreeningSpec(SpecPart):
     )
     quotas: Quotas = Field(
         default_factory=Quotas, description="Crystals to keep per group and cell size."
+    )
+
+
+class GuidingSpec(SpecPart):
+    """Group IV: random crystals moved downhill onto known structures or replicas."""
+
+    targets: Literal["references", "replicas", "both"] = Field(
+        "replicas", description="Onto whose fingerprints."
+    )
+    choice: TargetChoice = Field(
+        "balanced",
+        description="`balanced`: all targets equally often in a batch, each by crystals near it; "
+        "`nearest`: each crystal to the target nearest to it.",
+    )
+    stop_distance: Annotated[float, Field(gt=0, lt=2)] = Field(
+        0.10,
+        description="Pearson's distance to the target at which the descent ends; a crystal is kept "
+        "within `screening.threshold`.",
+    )
+    volume: VolumeMode = Field(
+        "free",
+        description="`free`, `bounded` to the range of the random crystals, or `fixed` as drawn.",
+    )
+    smearings: tuple[PositiveFloat, ...] = Field(
+        (0.30, 0.15), description="Smearings of the stages before the fingerprint's own, Å."
+    )
+    steps: tuple[PositiveInt, ...] = Field(
+        (50, 50, 100), description="Evaluations at most in each stage, the last one included."
+    )
+    longest_steps: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.15, 0.10, 0.05), description="Largest displacement in one step of each stage, Å."
+    )
+    penalty: NonNegativeFloat = Field(
+        1.0, description="Weight of distances below the minimum, beside Pearson's distance."
+    )
+    duplicate_distance: Annotated[float, Field(ge=0, lt=2)] = Field(
+        0.01,
+        description="A guided crystal at most so far (Pearson's distance) from an earlier one is "
+        "dropped as its duplicate.",
+    )
+    batch_size: PositiveInt = Field(
+        200, description="Crystals guided at a time; part of the random stream."
+    )
+    maximum_crystals: PositiveInt = Field(
+        100_000,
+        description="Crystals guided at most per cell size; a quota not filled by then stays short.",
     )
 
 
@@ -296,6 +347,7 @@ class SearchSpec(SpecPart):
     replicas: ReplicasSpec = Field(default_factory=ReplicasSpec, description="Replicas.")
     sampling: SamplingSpec = Field(default_factory=SamplingSpec, description="Random crystals.")
     screening: ScreeningSpec = Field(default_factory=ScreeningSpec, description="Screening.")
+    guiding: GuidingSpec = Field(default_factory=GuidingSpec, description="Guided crystals.")
     relaxation: RelaxationSpec = Field(default_factory=RelaxationSpec, description="Relaxation.")
     analysis: AnalysisSpec = Field(default_factory=AnalysisSpec, description="Analysis.")
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
@@ -359,6 +411,7 @@ class SearchSpec(SpecPart):
                 f"{self.screening.quotas.II} — set a grid, random points or interpolations, or "
                 "the quota to 0"
             )
+        problems += self._guiding_problems()
         lines = [(line.first, line.last) for line in replicas.interpolations]
         if len(set(lines)) != len(lines):
             problems.append(
@@ -373,6 +426,22 @@ class SearchSpec(SpecPart):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _guiding_problems(self) -> list[str]:
+        """What is wrong with the guided crystals, if any are asked for."""
+        if not self.screening.quotas.IV:
+            return []
+        problems = []
+        if self.guiding.targets == "replicas" and not self.replicas.wanted:
+            problems.append(
+                "guiding.targets: 'replicas', but none are asked for — set a grid, random points "
+                "or interpolations in replicas, or guiding.targets to 'references'"
+            )
+        try:
+            _ = self.guiding_settings
+        except GuidingError as error:
+            problems.append(f"guiding.{error} (wanted_distance is screening.threshold)")
+        return problems
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -410,6 +479,26 @@ class SearchSpec(SpecPart):
             attempts_per_group=part.attempts_per_group,
             attempts_per_orbit=part.attempts_per_orbit,
             space_group_weights={g: w for g, w in weights if g in hosts or w == 0.0},
+        )
+
+    @property
+    def guiding_settings(self) -> GuidingSettings:
+        """How random crystals are moved onto a target.
+
+        Raises
+        ------
+        GuidingError
+            Where the settings do not fit together.
+        """
+        part = self.guiding
+        return GuidingSettings(
+            wanted_distance=self.screening.threshold,
+            stop_distance=part.stop_distance,
+            smearings=part.smearings,
+            steps=part.steps,
+            longest_steps=part.longest_steps,
+            penalty=part.penalty,
+            volume=part.volume,
         )
 
     @property

@@ -232,8 +232,8 @@ def test_a_paused_run_says_what_there_is(tmp_path):
     )  # fmt: skip
     assert "Paused after" in process.stderr
     counts = re.search(
-        r"34 known structures, 19 replicas, ([\d,]+) random crystals screened, (\d+) kept: "
-        r"6 in group I, 0 in group II, 6 in group III",
+        r"34 known structures, 19 replicas, ([\d,]+) random crystals screened, 0 guided, "
+        r"(\d+) kept: 6 in group I, 6 in group III",
         process.stdout,
     )
     assert counts is not None, process.stdout

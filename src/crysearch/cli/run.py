@@ -112,10 +112,12 @@ def _paused(spec: SearchSpec) -> None:
         replicas = records.count("replicas", {"search": spec.search_id})
     kept = dict(counts["candidates"])
     total = kept.pop("total")
-    groups = ", ".join(f"{number} in group {group}" for group, number in kept.items())
+    quotas = spec.screening.quotas.model_dump()
+    groups = ", ".join(f"{kept[name]} in group {name}" for name, quota in quotas.items() if quota)
     lines = [
         f"{counts['references']['sound']} known structures, {replicas} replicas, "
-        f"{counts['accepted']:,} random crystals screened, {total} kept: {groups}.",
+        f"{counts['accepted']:,} random crystals screened, {counts['guided']['set_out']:,} guided, "
+        f"{total} kept: {groups}.",
         "\nNext:",
         f"  {_command()} status {spec.search_id[:8]}",
         "  the same command without --until, which goes on from here",
@@ -225,8 +227,11 @@ def _command() -> str:
 
 def _sentence(counts: dict[str, Any]) -> str:
     failed = sum(sum(reasons.values()) for reasons in counts["failures"].values())
+    guided = counts["guided"]
+    moved = f"{guided['set_out']:,} guided, " if guided["set_out"] else ""
     text = (
-        f"{counts['accepted']:,} random crystals screened, {counts['candidates']['total']} kept, "
+        f"{counts['accepted']:,} random crystals screened, {moved}"
+        f"{counts['candidates']['total']} kept, "
         f"{counts['relaxed']['total']} relaxed ({counts['converged']['total']} converged): "
         f"{counts['new']['total']} new, {counts['matching']['total']} known, "
         f"{counts['duplicates']} duplicates"

@@ -18,6 +18,7 @@ from crysearch.records.documents import Facts, Seed, make_document
 from crysearch.records.values import deterministic_id
 
 SAMPLING = "sampling"
+GUIDING = "guiding"
 RELAXATION = "relaxation"
 
 
@@ -39,16 +40,18 @@ def sampling_batch_document(
     rejected: Mapping[str, int] | None = None,
     space_groups: Mapping[str, Sequence[int]] | None = None,
     near: Mapping[str, int] | None = None,
+    stage: str = SAMPLING,
     seconds: float | None = None,
     provenance: Facts | None = None,
     created_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Build the document of a finished batch of random crystals.
+    """Build the document of a finished batch of random crystals, drawn or guided.
 
     Parameters
     ----------
     sampled, accepted, kept
-        Crystals tried, crystals that met the request, crystals that became documents.
+        Crystals tried, crystals that met the request, crystals that became documents. Of guided
+        ones: those that were set out, those that reached their targets, those of them kept.
     kept_by_group
         Crystals kept for each group; one that is kept for two counts in both.
     rejected
@@ -58,9 +61,13 @@ def sampling_batch_document(
         ``{"227": [41, 3, 0]}``.
     near
         Accepted crystals near the ``database`` only, ``replicas`` only, ``both`` or ``neither``.
+    stage
+        ``sampling`` or ``guiding``.
     seconds
         Wall time of the batch on the worker that made it.
     """
+    if stage not in (SAMPLING, GUIDING):
+        raise RecordsError(f"stage is {stage!r}: use {SAMPLING} or {GUIDING}.")
     places, groups = get_args(schema.Near), get_args(schema.Group)
     near = near or {}
     if unknown := sorted(set(near) - set(places)):
@@ -75,7 +82,7 @@ def sampling_batch_document(
         "kept_by_group": {group: (kept_by_group or {}).get(group, 0) for group in groups},
     }
     fields = {
-        "stage": SAMPLING,
+        "stage": stage,
         "kind": "candidate",
         "formula_units": formula_units,
         "batch": batch,
@@ -84,7 +91,7 @@ def sampling_batch_document(
         "seconds": seconds,
         "worker": worker_name(),
     }
-    identifier = deterministic_id(search, "batch", SAMPLING, seed, formula_units, batch)
+    identifier = deterministic_id(search, "batch", stage, seed, formula_units, batch)
     return make_document(search, identifier, fields, seed, [search], provenance, created_at)
 
 

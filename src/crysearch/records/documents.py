@@ -176,6 +176,7 @@ def candidate_document(
     wyckoff: str | Sequence[str] | None = None,
     nearest_reference: Facts | None = None,
     nearest_replica: Facts | None = None,
+    guiding: Facts | None = None,
     provenance: Facts | None = None,
     created_at: datetime | None = None,
 ) -> dict[str, Any]:
@@ -183,7 +184,8 @@ def candidate_document(
 
     ``nearest_reference`` is ``{id, reference_id, distance}`` and ``nearest_replica``
     ``{id, label, distance}``, with the ``_id`` of the documents. ``near`` is None for a crystal
-    that was not screened.
+    that was not screened. ``guiding`` says how a guided crystal came to its target; its ``seed``
+    must be another than that of the crystals of a batch that were kept as drawn.
     """
     reference = _shape(schema.NearestReference, nearest_reference)
     replica = _shape(schema.NearestReplica, nearest_replica)
@@ -200,8 +202,12 @@ def candidate_document(
         "near": None if near is None else _one_of(schema.Near, "near", near),
         "nearest_reference": reference,
         "nearest_replica": replica,
+        "guided": guiding is not None,
+        "guiding": _shape(schema.Guiding, guiding),
     }
     parents = [nearest["id"] for nearest in (reference, replica) if nearest is not None]
+    if guiding is not None and guiding["target_id"] not in parents:
+        parents.append(guiding["target_id"])
     identifier = deterministic_id(search, "candidate", seed, formula_units, batch, index)
     return make_document(search, identifier, fields, seed, parents, provenance, created_at)
 

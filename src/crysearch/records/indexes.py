@@ -35,7 +35,7 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
         _within_search("nearest_reference.reference_id", "nearest_reference.distance"),
     ),
     "candidates": (
-        _within_search("formula_units", "batch", "index"),
+        _within_search("formula_units", "guided", "batch", "index"),
         _within_search("space_group_requested"),
         _within_search("nearest_reference.distance", "_id"),
         _within_search("nearest_reference.reference_id", "nearest_reference.distance", "_id"),

@@ -216,7 +216,8 @@ def counts(store: RecordStore, search: str) -> dict[str, Any]:
     dict
         ``references`` ({sound, set_aside, reasons: {reason: n}}); ``sampled``, ``accepted``,
         ``kept``, ``rejected`` ({reason: n}) and ``near`` ({database, replicas, both, neither}),
-        and ``candidates`` by group, summed over the finished batches; ``relaxed``, ``converged``,
+        and ``candidates`` by group, summed over the finished batches; ``guided`` ({set_out,
+        reached, kept, lost: {reason: n}}), the same of guided crystals; ``relaxed``, ``converged``,
         ``new`` and ``matching`` (relaxed candidates, each once: without duplicates) by group and
         in all (``total``); ``duplicates``; ``failures`` ({stage: {reason: n}}).
     """
@@ -225,6 +226,7 @@ def counts(store: RecordStore, search: str) -> dict[str, Any]:
         "references", [{"$match": here}, _tally(status="$status", reason="$reason")]
     )
     sampling = store.find("batches", here | {"stage": "sampling"}, ["counts"])
+    guiding = store.find("batches", here | {"stage": "guiding"}, ["counts"])
     verdicts = ["groups", "converged", "duplicate_of", "is_new", "matches"]
     relaxed = store.find("relaxations", here | {"parent_kind": "candidate"}, verdicts)
     failed = store.aggregate(
@@ -244,6 +246,13 @@ def counts(store: RecordStore, search: str) -> dict[str, Any]:
         sums.update({key: seen[key] for key in ("sampled", "accepted", "kept")})
         rejected.update(seen["rejected"])
         near.update(seen["near"])
+    guided: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for batch in guiding:
+        seen = batch["counts"]
+        kept.update(seen["kept_by_group"])
+        guided.update({key: seen[key] for key in ("sampled", "accepted", "kept")})
+        lost.update(seen["rejected"])
     set_aside = {
         found["_id"]["reason"]: found["n"]
         for found in references
@@ -262,6 +271,12 @@ def counts(store: RecordStore, search: str) -> dict[str, Any]:
         "candidates": {
             **{group: kept[group] for group in get_args(Group)},
             "total": store.count("candidates", here),
+        },
+        "guided": {
+            "set_out": guided["sampled"],
+            "reached": guided["accepted"],
+            "kept": guided["kept"],
+            "lost": dict(lost.most_common()),
         },
         "relaxed": _by_group(relaxed),
         "converged": _by_group(found for found in relaxed if found["converged"]),

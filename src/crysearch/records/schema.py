@@ -20,7 +20,7 @@ ReplicaKind = Literal["grid", "random", "interpolation"]
 Near = Literal["database", "replicas", "both", "neither"]
 ParentKind = Literal["candidate", "reference"]
 RelaxationStatus = Literal["converged", "unconverged"]
-Group = Literal["I", "II", "III"]
+Group = Literal["I", "II", "III", "IV"]
 
 
 class Document(TypedDict):
@@ -72,6 +72,19 @@ class NearestReplica(TypedDict):
     distance: float
 
 
+class Guiding(TypedDict):
+    """How a guided crystal came to its target; the path is in Å (see `GuidedBatch`)."""
+
+    target_kind: Literal["reference", "replica"]
+    target_id: str
+    target_label: str | list[Any]
+    distance_before: float
+    distance_after: float
+    path_length: float
+    steps: int
+    volume_before: float
+
+
 class NearCounts(TypedDict):
     """Random crystals by what is within the threshold."""
 
@@ -87,6 +100,7 @@ class BatchCounts(TypedDict):
     sampled: int
     accepted: int
     rejected: dict[str, int]
+    space_groups: dict[str, list[int]]
     near: NearCounts
     kept: int
     kept_by_group: dict[str, int]
@@ -149,7 +163,7 @@ class ReplicaDocument(Document):
 
 
 class CandidateDocument(Document, StructureFields):
-    """A random crystal that was kept."""
+    """A random crystal that was kept, as it was drawn or guided onto a target."""
 
     seed: int | list[int]
     batch: int
@@ -162,6 +176,8 @@ class CandidateDocument(Document, StructureFields):
     near: Near | None
     nearest_reference: NearestReference | None
     nearest_replica: NearestReplica | None
+    guided: bool
+    guiding: Guiding | None
 
 
 class RelaxationDocument(Document, StructureFields):

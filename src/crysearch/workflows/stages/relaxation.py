@@ -75,7 +75,7 @@ def _reference_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
 
 
 def _candidate_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
-    order = [("formula_units", 1), ("batch", 1), ("index", 1)]
+    order = [("formula_units", 1), ("guided", 1), ("batch", 1), ("index", 1)]
     parents = records.find("candidates", {"search": spec.search_id}, ["_id"], order)
     return [parent["_id"] for parent in parents]
 

@@ -37,7 +37,8 @@ class Stream:
 
     def __init__(self, spec: SearchSpec, formula_units: int) -> None:
         self.spec, self.formula_units = spec, formula_units
-        self.quotas = QuotaFilling(spec.screening.quotas.model_dump()).quotas
+        # Group IV, the guided crystals, is filled by a stage of its own.
+        self.quotas = QuotaFilling(spec.screening.quotas.model_dump(exclude={"IV"})).quotas
         self._finished: dict[int, Counts] = {}
         # Crystals for each group in the first 0, 1, 2, … batches, as far as there is no gap.
         self._sums: list[Counter[str]] = [Counter()]
@@ -180,7 +181,7 @@ def settle(records: RecordStore, spec: SearchSpec, formula_units: int) -> dict[s
         return None
     here = {"search": spec.search_id, "formula_units": formula_units}
     beyond = here | {"batch": {"$gte": end}}
-    records.delete("candidates", beyond)
+    records.delete("candidates", beyond | {"guided": False})
     records.delete("batches", beyond | {"stage": batches.SAMPLING})
     filling = QuotaFilling(stream.quotas)
     totals: Counter[str] = Counter()
@@ -190,7 +191,7 @@ def settle(records: RecordStore, spec: SearchSpec, formula_units: int) -> dict[s
             group: min(number, max(0, stream.quotas[group] - filling.kept[group]))
             for group, number in stream.available(batch).items()
         }
-        if kept != dict(counts["kept_by_group"]):
+        if kept != {group: counts["kept_by_group"][group] for group in kept}:
             counts = _trim(records, here | {"batch": batch}, counts, kept)
         for group, number in kept.items():
             filling.kept[group] += number
@@ -210,7 +211,8 @@ def _trim(
     records: RecordStore, here: dict[str, Any], counts: Counts, kept: dict[str, int]
 ) -> Counts:
     """Keep only the first so many crystals of each group of a batch."""
-    candidates = records.find("candidates", here, ["groups", "index"], [("index", 1)])
+    drawn = here | {"guided": False}
+    candidates = records.find("candidates", drawn, ["groups", "index"], [("index", 1)])
     left = dict(kept)
     changes: dict[str, dict[str, Any]] = {}
     dropped: list[str] = []
@@ -225,7 +227,11 @@ def _trim(
     if dropped:
         records.delete("candidates", {"_id": {"$in": dropped}})
     records.update("candidates", changes)
-    counts = {**counts, "kept": len(candidates) - len(dropped), "kept_by_group": kept}
+    counts = {
+        **counts,
+        "kept": len(candidates) - len(dropped),
+        "kept_by_group": {**counts["kept_by_group"], **kept},
+    }
     batch = records.find_one("batches", here | {"stage": batches.SAMPLING}, ["_id"])
     assert batch is not None
     records.update("batches", {batch["_id"]: {"counts": counts}})
@@ -282,7 +288,7 @@ class _BatchMaker:
         ]
         # What an interrupted job may have left of this batch, perhaps more than is kept now.
         place = {"search": self.spec.search_id, "formula_units": self.formula_units, "batch": batch}
-        self.records.delete("candidates", place)
+        self.records.delete("candidates", place | {"guided": False})
         self.records.upsert("candidates", kept)
         document = batches.sampling_batch_document(
             search=self.spec.search_id,
