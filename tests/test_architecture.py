@@ -13,6 +13,7 @@ ROOT = Path(crysearch.__file__).parent
 SCIENCE = (
     "fingerprints",
     "generative",
+    "guiding",
     "sampling",
     "screening",
     "relaxation",

@@ -31,6 +31,10 @@ class SamplingError(CrysearchError):
     """A request for random crystals is invalid or cannot be met."""
 
 
+class GuidingError(CrysearchError):
+    """Random crystals cannot be moved towards a target as asked."""
+
+
 class TrainingError(CrysearchError):
     """A generative model could not be trained, stored or loaded."""
 

@@ -1,0 +1,374 @@
+"""Moves random symmetric crystals downhill onto target radial distribution functions."""
+
+from __future__ import annotations
+
+import math
+from typing import get_args
+
+import numpy as np
+
+from crysearch.errors import FingerprintError, GuidingError
+from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.fingerprints.distances import standardised
+from crysearch.guiding import kernel
+from crysearch.guiding.base import GuidedBatch, GuidingSettings, VolumeMode
+from crysearch.guiding.parameters import (
+    CELL_BASIS,
+    CELL_FREEDOM,
+    CrystalParameters,
+    position_tables,
+)
+from crysearch.guiding.stages import make_stages, stage_arrays
+from crysearch.sampling import CrystalBatch, CrystalRequest
+from crysearch.sampling.wyckoff import wyckoff_tables
+
+# Distances are asked for a relative 1e-9 larger, so that rounding never lets a pair through that
+# an independent check would call too short.
+ROUNDING = 1.0 + 1e-9
+# Between calls of the compiled loop Python sees an interrupt.
+CALL_CRYSTALS = 128
+# Room for listed distances: so many times those of the request's smallest volume, and a few.
+# Ends of the broad stages, which only lead the way, and of the last one: relative fall of the loss
+# in ten steps.
+BROAD_STOP = 0.02
+BROAD_STALL = 0.02
+OWN_STALL = 0.01
+_ROOM, _LEAST_ROOM = 4.0, 4096
+
+
+class Guide:
+    """Descends Pearson's distance to targets, each crystal within its space group and orbits.
+
+    The loss of a crystal is its Pearson's distance to the target, both at the smearing of the
+    stage, plus a penalty of distances below the minimum ones. The result for a crystal depends on
+    the crystal, its target and the settings only, not on the rest of the batch.
+
+    Parameters
+    ----------
+    radial_distribution_function : RadialDistributionFunction
+        With ``species`` (those of the request) for compounds.
+    targets : numpy.ndarray
+        Shape (k, size): RDFs at its smearing, of known structures, replicas, latent points or
+        mixtures of them.
+    request : CrystalRequest
+        Composition, minimum distances and range of volumes.
+    settings : GuidingSettings
+
+    Raises
+    ------
+    GuidingError
+        Where the targets do not fit the RDF, or the RDF the request.
+    """
+
+    def __init__(
+        self,
+        radial_distribution_function: RadialDistributionFunction,
+        targets: np.ndarray,
+        request: CrystalRequest,
+        settings: GuidingSettings | None = None,
+    ) -> None:
+        self.radial_distribution_function = rdf = radial_distribution_function
+        self.request = request
+        self.settings = settings = settings or GuidingSettings()
+        self.targets = _checked_targets(targets, rdf)
+        channels, populations = _channels(rdf, request)
+        self._stages = make_stages(rdf, settings.smearings)
+        broad = len(settings.smearings)
+        self._stage_arrays = stage_arrays(
+            self._stages,
+            rdf,
+            self.targets,
+            populations,
+            settings.steps,
+            settings.longest_steps,
+            (BROAD_STOP,) * broad + (settings.stop_distance,),
+            (BROAD_STALL,) * broad + (OWN_STALL,),
+        )
+        distances = request.distance_matrix * ROUNDING
+        reach = max(stage.reach for stage in self._stages)
+        self._rules = kernel.Rules(
+            reach=max(reach, float(distances.max()) * settings.margin),
+            skin=float(settings.skin),
+            strain_length=float(settings.strain_length),
+            penalty=settings.penalty / request.number_of_atoms,
+            margin=float(settings.margin),
+            volume_mode=get_args(VolumeMode).index(settings.volume),
+            volume_low=request.volume_range[0],
+            volume_high=request.volume_range[1],
+            wanted=float(settings.wanted_distance),
+            channels=channels,
+            distances=distances,
+        )
+        tables = position_tables()
+        self._tables = kernel.Tables(
+            wyckoff_tables().operation_start.astype(np.int64),
+            tables.rotations,
+            tables.translations,
+            tables.columns,
+            CELL_BASIS,
+            CELL_FREEDOM,
+        )
+
+    def broad_distances(self, crystals: CrystalBatch) -> np.ndarray:
+        """Pearson's distances to all targets at the broadest smearing, for choosing targets.
+
+        Parameters
+        ----------
+        crystals : CrystalBatch
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (n, k), between 0 and 2; infinite for a crystal without an RDF.
+
+        Raises
+        ------
+        GuidingError
+            Where the crystals are not those of the request.
+        """
+        parameters = self._parameters(crystals)
+        stage = self._stages[0]
+        size = len(self._stage_arrays.scale[0]) // max(s.points for s in self._stages)
+        prints = np.empty((len(crystals), size * stage.points))
+        distances = np.full((len(crystals), len(self.targets)), np.inf)
+        kernel.fingerprints(
+            0, self._crystals(parameters), self._stage_arrays, self._rules, self._tables,
+            self._work(parameters), prints,
+        )  # fmt: skip
+        good = np.isfinite(prints).all(axis=1) & (np.ptp(prints, axis=1) > 0.0)
+        known = self._stage_arrays.targets[0, :, : prints.shape[1]]
+        # Row by row: the product of two matrices may differ in the last digit with their sizes.
+        for row in np.flatnonzero(good):
+            distances[row] = 1.0 - (known * standardised(prints[row])).sum(axis=1)
+        return np.clip(distances, 0.0, None)
+
+    def descend(self, crystals: CrystalBatch, target: np.ndarray) -> GuidedBatch:
+        """Move each crystal onto its target.
+
+        Parameters
+        ----------
+        crystals : CrystalBatch
+            As a sampler made it for the request.
+        target : numpy.ndarray
+            Shape (n,): row of the targets for each crystal.
+
+        Returns
+        -------
+        GuidedBatch
+            A crystal that does not arrive is there with its outcome.
+
+        Raises
+        ------
+        GuidingError
+            Where the crystals are not those of the request, or a target does not exist.
+        """
+        target = self._checked_target(crystals, target)
+        parameters = self._parameters(crystals)
+        results = self._run(parameters, target, np.zeros((0, 0)))
+        return GuidedBatch(
+            crystals=parameters.apply(crystals),
+            target=target,
+            distance_before=results.before,
+            distance_after=results.after,
+            path_length=results.path,
+            steps=results.steps,
+            outcome=results.outcome,
+        )
+
+    def path(self, crystals: CrystalBatch, target: int) -> tuple[CrystalBatch, np.ndarray]:
+        """The way of one crystal onto a target.
+
+        Parameters
+        ----------
+        crystals : CrystalBatch
+            Of one crystal.
+        target : int
+            Row of the targets.
+
+        Returns
+        -------
+        CrystalBatch
+            The crystal before, after each step and at the end.
+        numpy.ndarray
+            Shape (crystals on the way, size): their RDFs at the RDF's own smearing.
+
+        Raises
+        ------
+        GuidingError
+            As :meth:`descend`, and where there is not one crystal.
+        """
+        if len(crystals) != 1:
+            raise GuidingError(f"crystals: {len(crystals)} given; select the one to follow")
+        rows = self._checked_target(crystals, np.array([target]))
+        parameters = self._parameters(crystals)
+        width = 3 * parameters.positions.shape[1] + 6
+        trace = np.full((sum(self.settings.steps) + 10 * len(self._stages), width), np.nan)
+        started = self._parameters(crystals)
+        self._run(parameters, rows, trace)
+        seen = trace[np.isfinite(trace[:, 0])]
+        frames = _frames(started, seen)
+        index = np.zeros(len(seen) + 1, dtype=np.int64)
+        way = frames.apply(crystals.select(index))
+        symbols = [crystals.species[s] for s in crystals.species_index]
+        return way, self.radial_distribution_function.compute(
+            way.lattices, way.fractional_coordinates, symbols
+        )
+
+    def _run(
+        self, parameters: CrystalParameters, target: np.ndarray, trace: np.ndarray
+    ) -> kernel.Results:
+        n = len(target)
+        results = kernel.Results(
+            before=np.full(n, np.nan),
+            after=np.full(n, np.nan),
+            path=np.zeros(n),
+            steps=np.zeros(n, dtype=np.int64),
+            outcome=np.zeros(n, dtype=np.int8),
+        )
+        arrays, work = self._crystals(parameters), self._work(parameters)
+        for begin in range(0, n, CALL_CRYSTALS):
+            kernel.descend(
+                begin, min(n, begin + CALL_CRYSTALS), target, arrays, self._stage_arrays,
+                self._rules, self._tables, work, results, trace,
+            )  # fmt: skip
+        results.before[~np.isfinite(results.before)] = np.nan
+        results.after[~np.isfinite(results.after)] = np.nan
+        return results
+
+    def _checked_target(self, crystals: CrystalBatch, target: np.ndarray) -> np.ndarray:
+        target = np.asarray(target)
+        if target.shape != (len(crystals),) or target.dtype.kind not in "iu":
+            raise GuidingError(
+                f"target: an array of shape {target.shape} and type {target.dtype}; give one row "
+                f"number of the targets for each of the {len(crystals)} crystals"
+            )
+        bad = (target < 0) | (target >= len(self.targets))
+        if bad.any():
+            raise GuidingError(
+                f"target: {int(target[np.argmax(bad)])} for crystal {int(np.argmax(bad))} is not "
+                f"a row of the {len(self.targets)} targets; give 0 to {len(self.targets) - 1}"
+            )
+        return target.astype(np.int64)
+
+    def _parameters(self, crystals: CrystalBatch) -> CrystalParameters:
+        request = self.request
+        expected = np.repeat(np.arange(len(request.species)), request.counts)
+        if crystals.species != request.species or not np.array_equal(
+            crystals.species_index, expected
+        ):
+            raise GuidingError(
+                f"crystals: their composition is not {request.formula} of the request; "
+                "make a guide for each composition"
+            )
+        return CrystalParameters.of(crystals)
+
+    def _crystals(self, parameters: CrystalParameters) -> kernel.Crystals:
+        return kernel.Crystals(
+            parameters.systems,
+            parameters.cells,
+            parameters.orbits,
+            parameters.positions,
+            parameters.species,
+            parameters.starts,
+            parameters.coordinates,
+        )
+
+    def _work(self, parameters: CrystalParameters) -> kernel.Work:
+        atoms, orbits = self.request.number_of_atoms, parameters.positions.shape[1]
+        count = 3 * orbits + 6
+        pairs = atoms * (atoms + 1) // 2
+        ball = 4.0 / 3.0 * math.pi * (self._rules.reach + self._rules.skin) ** 3
+        room = int(_ROOM * pairs * ball / self.request.volume_range[0]) + _LEAST_ROOM
+        nodes = max(
+            (s.points - 1) * s.phases + 2 * s.half + 1 + s.phases for s in self._stages
+        )  # rounded up to whole phases
+        channels = int(self._rules.channels.max()) + 1
+        memory = self.settings.memory
+        return kernel.Work(
+            sizes=np.zeros(3, dtype=np.int64),
+            numbers=np.zeros(1),
+            parameters=np.zeros(count),
+            trial=np.zeros(count),
+            gradient=np.zeros(count),
+            first=np.zeros(orbits + 2, dtype=np.int64),
+            atoms=np.zeros((atoms, 3)),
+            lattice=np.zeros((3, 3)),
+            listed_atoms=np.zeros((atoms, 3)),
+            listed_lattice=np.zeros((3, 3)),
+            blocks=np.zeros((pairs, 6), dtype=np.int64),
+            weight=np.zeros(pairs),
+            images=np.zeros((3, room)),
+            vectors=np.zeros((3, room)),
+            length=np.zeros(room),
+            place=np.zeros(room, dtype=np.int32),
+            spline=np.zeros((6, room)),
+            force=np.zeros(room),
+            mesh=np.zeros((channels, nodes)),
+            split=np.zeros(nodes),
+            fingerprint=np.zeros(self._stage_arrays.scale.shape[1]),
+            pull=np.zeros((atoms, 3)),
+            metric=np.zeros((orbits + 1, 6, 6)),
+            white=np.zeros(count),
+            old_white=np.zeros(count),
+            step=np.zeros(count),
+            history=np.zeros((2, memory, count)),
+            curvature=np.zeros(memory),
+            alpha=np.zeros(memory),
+        )
+
+
+def _frames(start: CrystalParameters, trace: np.ndarray) -> CrystalParameters:
+    """Parameters of one crystal before and after each row of the trace."""
+    number = len(trace) + 1
+    coordinates = np.repeat(start.coordinates, number, axis=0)
+    cells = np.repeat(start.cells, number, axis=0)
+    count = 0
+    for orbit in range(int(start.orbits[0])):
+        for column in position_tables().columns[start.positions[0, orbit]]:
+            if column >= 0:
+                coordinates[1:, orbit, column] = trace[:, count]
+                count += 1
+    freedom = int(CELL_FREEDOM[start.systems[0]])
+    cells[1:, :freedom] = trace[:, count : count + freedom]
+    repeated = {
+        name: np.repeat(getattr(start, name), number, axis=0)
+        for name in ("systems", "orbits", "positions", "species", "starts")
+    }
+    return CrystalParameters(cells=cells, coordinates=coordinates, **repeated)
+
+
+def _checked_targets(targets: np.ndarray, rdf: RadialDistributionFunction) -> np.ndarray:
+    targets = np.array(targets, dtype=np.float64)
+    if targets.ndim != 2 or len(targets) == 0 or targets.shape[1] != rdf.size:
+        raise GuidingError(
+            f"targets: an array of shape {targets.shape}; give (k, {rdf.size}), one RDF of these "
+            "settings a row, at least one"
+        )
+    try:
+        standardised(targets)
+    except FingerprintError as error:
+        raise GuidingError(f"targets: {error}") from None
+    return targets
+
+
+def _channels(
+    rdf: RadialDistributionFunction, request: CrystalRequest
+) -> tuple[np.ndarray, np.ndarray]:
+    """Channel of each pair of species, and ordered pairs of atoms of each channel."""
+    kinds = len(request.species)
+    if rdf.species is None or rdf.pairs is None:
+        atoms = float(request.number_of_atoms)
+        return np.zeros((kinds, kinds), dtype=np.int64), np.array([atoms * atoms])
+    missing = [name for name in request.species if name not in rdf.species]
+    if missing:
+        raise GuidingError(
+            f"request: {', '.join(missing)} is not among the species of the RDF "
+            f"({', '.join(rdf.species)}); add it there"
+        )
+    number = dict(zip(request.species, request.counts, strict=True))
+    channel = {frozenset(pair): index for index, pair in enumerate(rdf.pairs)}
+    populations = [
+        float(number.get(a, 0) * number.get(b, 0) * (1 if a == b else 2)) for a, b in rdf.pairs
+    ]
+    channels = [[channel[frozenset((a, b))] for b in request.species] for a in request.species]
+    return np.array(channels, dtype=np.int64), np.array(populations)

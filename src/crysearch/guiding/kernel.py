@@ -1,0 +1,916 @@
+"""The compiled descent of one symmetric crystal after the other onto its target.
+
+*Distances.* The radial distribution function (RDF) is a sum over ordered pairs of atoms, and all
+atoms of an orbit see the same. One atom of the larger of two orbits against all atoms of the
+smaller, times twice the multiplicity, is therefore the whole sum; so is its gradient by the free
+parameters, because the parameters move whole orbits.
+
+*Smearing.* A distance d is spread over six nodes of an even mesh with the weights of the quintic
+B-spline, and the mesh convolved with the Gaussian, whose values on the mesh are prefiltered so
+that the spline passes through them. With three nodes per standard deviation this interpolates the
+Gaussian to 1e-6 of its peak, and the gradient is exactly the gradient of what is computed. (The
+particle-mesh idea: Essmann et al., J. Chem. Phys. 103, 8577 (1995).)
+
+*Neighbours.* Pairs are listed up to the reach plus a skin; the list is made again as soon as atoms
+and strain could have brought an unlisted pair within reach, so that none is ever missed.
+
+*Descent.* Limited-memory BFGS (Nocedal, Math. Comput. 35, 773 (1980)) in coordinates in which the
+squared length of a step is the sum of the squared displacements of all atoms, Å^2, plus that of
+the strain times a length; see :func:`factor_metric`. Steps are limited, and halved or more where
+the loss does not fall.
+
+Compiled by numba on first use and cached on disk; all is in one file because numba looks for
+changes in one file only.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+REACHED, TOO_FAR, TOO_CLOSE, FAILED = range(4)
+FREE, BOUNDED, FIXED = range(3)
+#: Nodes beyond the outermost grid point's Gaussian that the spline's six weights touch.
+SPLINE_NODES = 3
+
+compiled = njit(cache=True, error_model="numpy", nogil=True)
+# Called from compiled code only: without a Python entry point it compiles in half the time.
+inner = njit(  # type: ignore[call-overload]
+    no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", nogil=True
+)
+
+
+class Stages(NamedTuple):
+    """The stages of S smearings, the last one the RDF's own.
+
+    ``points`` (S,) of the grid, ``phases`` (S,) mesh nodes per grid point, ``half`` (S,) nodes on
+    either side of a grid point, ``node`` (S,) the mesh in Å, ``taps`` (S, 2 half + 1) the
+    prefiltered Gaussian, ``scale`` (S, channels * points) what a count is multiplied by,
+    ``targets`` (S, k, channels * points) standardised; rows are padded with zeros. ``steps`` (S,)
+    and ``longest`` (S,), Å, limit a stage, ``stop`` (S,) and ``stall`` (S,) end it early.
+    """
+
+    points: np.ndarray
+    phases: np.ndarray
+    half: np.ndarray
+    node: np.ndarray
+    taps: np.ndarray
+    scale: np.ndarray
+    targets: np.ndarray
+    steps: np.ndarray
+    longest: np.ndarray
+    stop: np.ndarray
+    stall: np.ndarray
+
+
+class Rules(NamedTuple):
+    """Numbers of the request and settings; lengths in Å, volumes in Å^3."""
+
+    reach: float
+    skin: float
+    strain_length: float
+    penalty: float
+    margin: float
+    volume_mode: int
+    volume_low: float
+    volume_high: float
+    wanted: float
+    channels: np.ndarray
+    distances: np.ndarray
+
+
+class Tables(NamedTuple):
+    """Wyckoff positions and cells of all groups; see ``PositionTables`` and ``CELL_BASIS``."""
+
+    operation_start: np.ndarray
+    rotations: np.ndarray
+    translations: np.ndarray
+    columns: np.ndarray
+    cell_basis: np.ndarray
+    cell_freedom: np.ndarray
+
+
+class Crystals(NamedTuple):
+    """Arrays of ``CrystalParameters``; cells and coordinates are moved in place."""
+
+    systems: np.ndarray
+    cells: np.ndarray
+    orbits: np.ndarray
+    positions: np.ndarray
+    species: np.ndarray
+    starts: np.ndarray
+    coordinates: np.ndarray
+
+
+class Work(NamedTuple):
+    """Scratch of one crystal: N atoms, W orbits, P = 3 W + 6 parameters, E listed distances."""
+
+    sizes: np.ndarray  # (3,) pair blocks, listed distances, whether the volume is held
+    numbers: np.ndarray  # (2,) volume to keep, Å^3; length of the last step, Å
+    parameters: np.ndarray  # (P,) components of the orbits, then of the cell
+    trial: np.ndarray  # (P,)
+    gradient: np.ndarray  # (P,)
+    first: np.ndarray  # (W + 2,) first parameter of each orbit, of the cell, their number
+    atoms: np.ndarray  # (N, 3) fractions
+    lattice: np.ndarray
+    listed_atoms: np.ndarray  # (N, 3) and cell when the list was made
+    listed_lattice: np.ndarray
+    blocks: np.ndarray  # (N (N + 1) / 2, 6) atoms i and j, channel, species of i and j, end
+    weight: np.ndarray  # (N (N + 1) / 2,)
+    images: np.ndarray  # (3, E) lattice vectors, in cells
+    vectors: np.ndarray  # (3, E) Å
+    length: np.ndarray  # (E,) Å
+    place: np.ndarray  # (E,) first of the six nodes
+    spline: np.ndarray  # (6, E) their weights
+    force: np.ndarray  # (E,) derivative of the loss by the distance
+    mesh: np.ndarray  # (channels, nodes)
+    split: np.ndarray  # (nodes,) a channel's, phase by phase
+    fingerprint: np.ndarray  # (channels * points,)
+    pull: np.ndarray  # (N, 3) derivative of the loss by the atoms' places, 1/Å
+    metric: np.ndarray  # (W + 1, 6, 6) Cholesky factors
+    white: np.ndarray  # (P,) gradient in the coordinates of the metric
+    old_white: np.ndarray  # (P,)
+    step: np.ndarray  # (P,)
+    history: np.ndarray  # (2, M, P) steps, and changes of the gradient
+    curvature: np.ndarray  # (M,) one over their product
+    alpha: np.ndarray  # (M,)
+
+
+class Results(NamedTuple):
+    """Per crystal: distances before and after, path, steps, outcome; see ``GuidedBatch``."""
+
+    before: np.ndarray
+    after: np.ndarray
+    path: np.ndarray
+    steps: np.ndarray
+    outcome: np.ndarray
+
+
+@inner
+def set_crystal(p, c, crystals, tables, rules, work):  # pragma: no cover - compiled
+    """Atoms and cell of parameters ``p``, whose cell is rescaled into the allowed volumes.
+
+    Returns 0; -1 or 1 with the volume at its lower or upper limit; 2 where it is fixed; 3 where the
+    cell is no cell.
+    """
+    orbits = crystals.orbits[c]
+    system = crystals.systems[c]
+    lattice = work.lattice
+    start = work.first[orbits]
+    for i in range(3):
+        for j in range(3):
+            value = 0.0
+            for n in range(tables.cell_freedom[system]):
+                value += p[start + n] * tables.cell_basis[system, n, i, j]
+            lattice[i, j] = value
+    smallest = min(lattice[0, 0], lattice[1, 1], lattice[2, 2])
+    volume = lattice[0, 0] * lattice[1, 1] * lattice[2, 2]
+    if not (smallest > 0.1 and volume < 1e9):
+        return 3
+    held = 0
+    if rules.volume_mode != FREE:
+        allowed = min(max(volume, rules.volume_low), rules.volume_high)
+        if rules.volume_mode == FIXED:
+            allowed = work.numbers[0]
+            held = 2
+        elif volume >= rules.volume_high:
+            held = 1
+        elif volume <= rules.volume_low:
+            held = -1
+        factor = (allowed / volume) ** (1.0 / 3.0)
+        for n in range(tables.cell_freedom[system]):
+            p[start + n] *= factor
+        for i in range(3):
+            for j in range(3):
+                lattice[i, j] *= factor
+    for k in range(orbits):
+        position = crystals.positions[c, k]
+        u = crystals.coordinates[c, k]
+        for n in range(work.first[k], work.first[k + 1]):
+            u[tables.columns[position, n - work.first[k]]] = p[n]
+        operation = tables.operation_start[position] - crystals.starts[c, k]
+        for m in range(crystals.starts[c, k], crystals.starts[c, k + 1]):
+            rotation = tables.rotations[operation + m]
+            for i in range(3):
+                value = tables.translations[operation + m, i]
+                for j in range(3):
+                    value += rotation[i, j] * u[j]
+                work.atoms[m, i] = value
+    return held
+
+
+@inner
+def invert(lattice, inverse):  # pragma: no cover - compiled
+    """Inverse of a lower triangular cell."""
+    inverse[0, 0] = 1.0 / lattice[0, 0]
+    inverse[1, 1] = 1.0 / lattice[1, 1]
+    inverse[2, 2] = 1.0 / lattice[2, 2]
+    inverse[1, 0] = -lattice[1, 0] * inverse[0, 0] * inverse[1, 1]
+    inverse[2, 1] = -lattice[2, 1] * inverse[1, 1] * inverse[2, 2]
+    inverse[2, 0] = -(lattice[2, 0] * inverse[0, 0] + lattice[2, 1] * inverse[1, 0])
+    inverse[2, 0] *= inverse[2, 2]
+
+
+@inner
+def list_is_safe(c, crystals, rules, work):  # pragma: no cover - compiled
+    """Whether no unlisted pair can be within reach.
+
+    A vector v of the listed cell becomes v (1 + E) plus the displacements of its two atoms, so
+    that its length is at least |v| (1 - |E|) minus them.
+    """
+    inverse = np.zeros((3, 3))
+    invert(work.listed_lattice, inverse)
+    strain = 0.0
+    for i in range(3):
+        for j in range(i + 1):
+            value = -1.0 if i == j else 0.0
+            for n in range(j, i + 1):
+                value += inverse[i, n] * work.lattice[n, j]
+            strain += value * value
+    moved = 0.0
+    for k in range(crystals.orbits[c]):
+        atom = crystals.starts[c, k]
+        square = 0.0
+        for j in range(3):
+            value = 0.0
+            for i in range(j, 3):
+                change = work.atoms[atom, i] - work.listed_atoms[atom, i]
+                value += change * work.lattice[i, j]
+            square += value * value
+        moved = max(moved, square)
+    left = (rules.reach + rules.skin) * (1.0 - math.sqrt(strain)) - 2.0 * math.sqrt(moved)
+    return left >= rules.reach
+
+
+@inner
+def list_images(i, j, filled, rules, work):  # pragma: no cover - compiled
+    """Append the images of atom j within reach and skin of atom i; -1 where there is no room.
+
+    Of an atom's own images, which come in pairs, one each. Components are bounded from the last to
+    the first (Fincke and Pohst, Math. Comput. 44, 463 (1985)): exact however skewed the cell.
+    """
+    lattice = work.lattice
+    d0 = work.atoms[j, 0] - work.atoms[i, 0]
+    d1 = work.atoms[j, 1] - work.atoms[i, 1]
+    d2 = work.atoms[j, 2] - work.atoms[i, 2]
+    reach = rules.reach + rules.skin
+    own = i == j
+    far2 = reach / lattice[2, 2]
+    for k2 in range(0 if own else math.ceil(-far2 - d2), math.floor(far2 - d2) + 1):
+        u2 = d2 + k2
+        z = u2 * lattice[2, 2]
+        far1 = math.sqrt(max(reach * reach - z * z, 0.0)) / lattice[1, 1]
+        shift1 = d1 + u2 * lattice[2, 1] / lattice[1, 1]
+        start1 = 0 if own and k2 == 0 else math.ceil(-far1 - shift1)
+        for k1 in range(start1, math.floor(far1 - shift1) + 1):
+            y = (shift1 + k1) * lattice[1, 1]
+            rest = reach * reach - z * z - y * y
+            if rest <= 0.0:
+                continue
+            far0 = math.sqrt(rest) / lattice[0, 0]
+            shift0 = d0 + ((d1 + k1) * lattice[1, 0] + u2 * lattice[2, 0]) / lattice[0, 0]
+            start0 = 1 if own and k2 == 0 and k1 == 0 else math.ceil(-far0 - shift0)
+            for k0 in range(start0, math.floor(far0 - shift0) + 1):
+                if filled == work.length.size:
+                    return -1
+                work.images[0, filled] = k0
+                work.images[1, filled] = k1
+                work.images[2, filled] = k2
+                filled += 1
+    return filled
+
+
+@inner
+def make_list(c, crystals, rules, work):  # pragma: no cover - compiled
+    """List the distances from one atom of each orbit; whether there was room."""
+    starts, orbits = crystals.starts[c], crystals.orbits[c]
+    number = 0
+    filled = 0
+    for a in range(orbits):
+        for b in range(a + 1):
+            large, small = a, b
+            if starts[a + 1] - starts[a] < starts[b + 1] - starts[b]:
+                large, small = b, a
+            i = starts[large]
+            size = starts[large + 1] - i
+            for j in range(starts[small], starts[small + 1]):
+                filled = list_images(i, j, filled, rules, work)
+                if filled < 0:
+                    return False
+                work.blocks[number, 0] = i
+                work.blocks[number, 1] = j
+                work.blocks[number, 3] = crystals.species[c, large]
+                work.blocks[number, 4] = crystals.species[c, small]
+                work.blocks[number, 2] = rules.channels[work.blocks[number, 3], work.blocks[number, 4]]
+                work.blocks[number, 5] = filled
+                work.weight[number] = size if a == b and i != j else 2.0 * size
+                number += 1
+    work.sizes[0] = number
+    work.sizes[1] = filled
+    for m in range(starts[orbits]):
+        for i in range(3):
+            work.listed_atoms[m, i] = work.atoms[m, i]
+    for i in range(3):
+        for j in range(3):
+            work.listed_lattice[i, j] = work.lattice[i, j]
+    return True
+
+
+@inner
+def measure(rules, work):  # pragma: no cover - compiled
+    """Vectors and lengths of the listed distances, and the penalty of short ones.
+
+    Returns the penalty and the smallest ratio of a distance to its minimum. The derivative of the
+    penalty is left in ``work.force``.
+    """
+    lattice = work.lattice
+    start = 0
+    penalty = 0.0
+    closest = 1e9
+    for block in range(work.sizes[0]):
+        i, j, end = work.blocks[block, 0], work.blocks[block, 1], work.blocks[block, 5]
+        d0 = work.atoms[j, 0] - work.atoms[i, 0]
+        d1 = work.atoms[j, 1] - work.atoms[i, 1]
+        d2 = work.atoms[j, 2] - work.atoms[i, 2]
+        images0, images1 = work.images[0, start:end], work.images[1, start:end]
+        images2 = work.images[2, start:end]
+        xs, ys = work.vectors[0, start:end], work.vectors[1, start:end]
+        zs, lengths = work.vectors[2, start:end], work.length[start:end]
+        for e in range(end - start):
+            f0, f1, f2 = d0 + images0[e], d1 + images1[e], d2 + images2[e]
+            x = f0 * lattice[0, 0] + f1 * lattice[1, 0] + f2 * lattice[2, 0]
+            y = f1 * lattice[1, 1] + f2 * lattice[2, 1]
+            z = f2 * lattice[2, 2]
+            xs[e] = x
+            ys[e] = y
+            zs[e] = z
+            lengths[e] = math.sqrt(x * x + y * y + z * z + 1e-12)
+        wanted = rules.distances[work.blocks[block, 3], work.blocks[block, 4]]
+        limit = wanted * rules.margin
+        shortest = 1e9
+        for e in range(end - start):
+            shortest = min(shortest, lengths[e])
+        closest = min(closest, shortest / wanted)
+        forces = work.force[start:end]
+        for e in range(end - start):
+            forces[e] = 0.0
+        if shortest < limit:
+            weight = rules.penalty * work.weight[block]
+            for e in range(end - start):
+                short = 1.0 - lengths[e] / limit
+                if short > 0.0:
+                    penalty += weight * short * short
+                    forces[e] = -2.0 * weight * short / limit
+        start = end
+    return penalty, closest
+
+
+@inner
+def spread(stage, stages, work):  # pragma: no cover - compiled
+    """Counts on the mesh, then convolved into ``work.fingerprint``."""
+    points, phases, half = stages.points[stage], stages.phases[stage], stages.half[stage]
+    nodes = (points - 1) * phases + 2 * half + 1
+    columns = -(-nodes // phases)
+    inverse = 1.0 / stages.node[stage]
+    offset = half - 0.5 * phases
+    number = work.sizes[1]
+    lengths, places = work.length[:number], work.place[:number]
+    w0, w1, w2 = work.spline[0, :number], work.spline[1, :number], work.spline[2, :number]
+    w3, w4, w5 = work.spline[3, :number], work.spline[4, :number], work.spline[5, :number]
+    for e in range(number):
+        t = lengths[e] * inverse + offset
+        place = np.int32(t)
+        x = t - place
+        y = 1.0 - x
+        xx = x * x
+        yy = y * y
+        places[e] = place - 2
+        w0[e] = yy * yy * y * (1.0 / 120.0)
+        w1[e] = (26.0 + x * (-50.0 + x * (20.0 + x * (20.0 + x * (-20.0 + 5.0 * x))))) * (1.0 / 120.0)
+        w2[e] = (66.0 + xx * (-60.0 + xx * (30.0 - 10.0 * x))) * (1.0 / 120.0)
+        w3[e] = (66.0 + yy * (-60.0 + yy * (30.0 - 10.0 * y))) * (1.0 / 120.0)
+        w4[e] = (26.0 + y * (-50.0 + y * (20.0 + y * (20.0 + y * (-20.0 + 5.0 * y))))) * (1.0 / 120.0)
+        w5[e] = xx * xx * x * (1.0 / 120.0)
+    channels = work.mesh.shape[0]
+    for channel in range(channels):
+        for n in range(columns * phases):
+            work.mesh[channel, n] = 0.0
+    start = 0
+    for block in range(work.sizes[0]):
+        mesh, weight = work.mesh[work.blocks[block, 2]], work.weight[block]
+        for e in range(start, work.blocks[block, 5]):
+            n = work.place[e]
+            if n + 5 < nodes:
+                mesh[n] += weight * work.spline[0, e]
+                mesh[n + 1] += weight * work.spline[1, e]
+                mesh[n + 2] += weight * work.spline[2, e]
+                mesh[n + 3] += weight * work.spline[3, e]
+                mesh[n + 4] += weight * work.spline[4, e]
+                mesh[n + 5] += weight * work.spline[5, e]
+        start = work.blocks[block, 5]
+    for channel in range(channels):
+        for phase in range(phases):
+            for n in range(columns):
+                work.split[phase * columns + n] = work.mesh[channel, n * phases + phase]
+        values = work.fingerprint[channel * points : (channel + 1) * points]
+        for k in range(points):
+            values[k] = 0.0
+        for tap in range(2 * half + 1):
+            begin = (tap % phases) * columns + tap // phases
+            counts = work.split[begin : begin + points]
+            factor = stages.taps[stage, tap]
+            for k in range(points):
+                values[k] += factor * counts[k]
+        scale = stages.scale[stage, channel * points : (channel + 1) * points]
+        for k in range(points):
+            values[k] *= scale[k]
+
+
+@inner
+def compare(stage, target, stages, work):  # pragma: no cover - compiled
+    """Pearson's distance; ``work.fingerprint`` becomes its derivative by the counts."""
+    size = stages.points[stage] * work.mesh.shape[0]
+    values = work.fingerprint[:size]
+    known = stages.targets[stage, target, :size]
+    scale = stages.scale[stage, :size]
+    mean = 0.0
+    for k in range(size):
+        mean += values[k]
+    mean /= size
+    square = 0.0
+    product = 0.0
+    for k in range(size):
+        value = values[k] - mean
+        square += value * value
+        product += value * known[k]
+    norm = math.sqrt(square)
+    correlation = product / norm
+    for k in range(size):
+        values[k] = (correlation * (values[k] - mean) / norm - known[k]) * scale[k] / norm
+    return 1.0 - correlation
+
+
+@inner
+def gather(stage, stages, work):  # pragma: no cover - compiled
+    """Add the derivative of Pearson's distance by each listed distance to ``work.force``."""
+    points, phases, half = stages.points[stage], stages.phases[stage], stages.half[stage]
+    nodes = (points - 1) * phases + 2 * half + 1
+    columns = -(-nodes // phases)
+    for channel in range(work.mesh.shape[0]):
+        values = work.fingerprint[channel * points : (channel + 1) * points]
+        for n in range(columns * phases):
+            work.split[n] = 0.0
+        for tap in range(2 * half + 1):
+            begin = (tap % phases) * columns + tap // phases
+            sums = work.split[begin : begin + points]
+            factor = stages.taps[stage, tap]
+            for k in range(points):
+                sums[k] += factor * values[k]
+        for phase in range(phases):
+            for n in range(columns):
+                work.mesh[channel, n * phases + phase] = work.split[phase * columns + n]
+    inverse = 1.0 / stages.node[stage]
+    offset = half - 0.5 * phases
+    start = 0
+    for block in range(work.sizes[0]):
+        mesh, weight = work.mesh[work.blocks[block, 2]], work.weight[block] * inverse / 24.0
+        for e in range(start, work.blocks[block, 5]):
+            n = work.place[e]
+            if n + 5 < nodes:
+                # The derivative of the spline, by its five differences' weights (quartic).
+                x = work.length[e] * inverse + offset - (n + 2)
+                y = 1.0 - x
+                xx = x * x
+                yy = y * y
+                q0 = yy * yy
+                q4 = xx * xx
+                q1 = 1.0 + y * (4.0 + y * (6.0 + y * (4.0 - 4.0 * y)))
+                q3 = 1.0 + x * (4.0 + x * (6.0 + x * (4.0 - 4.0 * x)))
+                q2 = 24.0 - q0 - q1 - q3 - q4
+                work.force[e] += weight * (
+                    q0 * (mesh[n + 1] - mesh[n])
+                    + q1 * (mesh[n + 2] - mesh[n + 1])
+                    + q2 * (mesh[n + 3] - mesh[n + 2])
+                    + q3 * (mesh[n + 4] - mesh[n + 3])
+                    + q4 * (mesh[n + 5] - mesh[n + 4])
+                )
+        start = work.blocks[block, 5]
+
+
+@inner
+def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compiled
+    """Chain rule from distances to parameters: ``work.gradient`` from ``work.force``."""
+    orbits, system, starts = crystals.orbits[c], crystals.systems[c], crystals.starts[c]
+    pull, lattice = work.pull, work.lattice
+    for m in range(starts[orbits]):
+        for i in range(3):
+            pull[m, i] = 0.0
+    virial = np.zeros((3, 3))
+    start = 0
+    for block in range(work.sizes[0]):
+        i, j, end = work.blocks[block, 0], work.blocks[block, 1], work.blocks[block, 5]
+        sx = sy = sz = 0.0
+        for e in range(start, end):
+            force = work.force[e] / work.length[e]
+            x, y, z = work.vectors[0, e], work.vectors[1, e], work.vectors[2, e]
+            fx, fy, fz = force * x, force * y, force * z
+            sx += fx
+            sy += fy
+            sz += fz
+            virial[0, 0] += x * fx
+            virial[1, 0] += y * fx
+            virial[1, 1] += y * fy
+            virial[2, 0] += z * fx
+            virial[2, 1] += z * fy
+            virial[2, 2] += z * fz
+        pull[j, 0] += sx
+        pull[j, 1] += sy
+        pull[j, 2] += sz
+        pull[i, 0] -= sx
+        pull[i, 1] -= sy
+        pull[i, 2] -= sz
+        start = end
+    virial[0, 1], virial[0, 2], virial[1, 2] = virial[1, 0], virial[2, 0], virial[2, 1]
+    for k in range(orbits):
+        position = crystals.positions[c, k]
+        for n in range(work.first[k], work.first[k + 1]):
+            work.gradient[n] = 0.0
+        operation = tables.operation_start[position] - starts[k]
+        if work.first[k] == work.first[k + 1]:
+            continue
+        for m in range(starts[k], starts[k + 1]):
+            rotation = tables.rotations[operation + m]
+            for i in range(3):
+                value = 0.0
+                for j in range(i + 1):
+                    value += lattice[i, j] * pull[m, j]
+                for n in range(work.first[k], work.first[k + 1]):
+                    work.gradient[n] += rotation[i, tables.columns[position, n - work.first[k]]] * value
+    inverse = np.zeros((3, 3))
+    invert(lattice, inverse)
+    by_cell = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(i + 1):
+            for n in range(i, 3):
+                by_cell[i, j] += inverse[n, i] * virial[n, j]
+    growth = virial[0, 0] + virial[1, 1] + virial[2, 2]
+    # The volume stays where it is if it is fixed, or at a limit that the gradient would pass.
+    stays = held == 2 or (held == 1 and growth < 0.0) or (held == -1 and growth > 0.0)
+    if stays:
+        for i in range(3):
+            by_cell[i, i] -= growth * inverse[i, i] / 3.0
+    first = work.first[orbits]
+    for n in range(tables.cell_freedom[system]):
+        value = 0.0
+        for i in range(3):
+            for j in range(i + 1):
+                value += by_cell[i, j] * tables.cell_basis[system, n, i, j]
+        work.gradient[first + n] = value
+    work.sizes[2] = stays
+
+
+@inner
+def evaluate(p, c, stage, target, crystals, stages, rules, tables, work):  # pragma: no cover
+    """Loss, Pearson's distance, smallest ratio of a distance to its minimum; the gradient."""
+    held = set_crystal(p, c, crystals, tables, rules, work)
+    if held == 3:
+        return np.inf, np.inf, 0.0
+    if work.sizes[0] == 0 or not list_is_safe(c, crystals, rules, work):
+        work.sizes[0] = 0
+        if not make_list(c, crystals, rules, work):
+            work.sizes[0] = 0
+            return np.inf, np.inf, 0.0
+    penalty, closest = measure(rules, work)
+    spread(stage, stages, work)
+    distance = compare(stage, target, stages, work)
+    gather(stage, stages, work)
+    project(c, held, crystals, tables, rules, work)
+    return distance + penalty, distance, closest
+
+
+@inner
+def factor_metric(c, crystals, tables, rules, work):  # pragma: no cover - compiled
+    """Cholesky factors of the metric of each orbit and of the cell.
+
+    Of an orbit, the squared displacement of its atoms, all equally long. Of the cell, the squared
+    norm of the symmetric strain times the number of atoms and the square of a length. The metric
+    does not depend on the axes or origin in which a crystal is described, and so neither do steps.
+    """
+    orbits, system, starts = crystals.orbits[c], crystals.systems[c], crystals.starts[c]
+    lattice = work.lattice
+    vectors = np.zeros((6, 9))
+    for k in range(orbits + 1):
+        size = work.first[k + 1] - work.first[k]
+        if k < orbits:
+            factor = float(starts[k + 1] - starts[k])
+            position = crystals.positions[c, k]
+            rotation = tables.rotations[tables.operation_start[position]]
+            for n in range(size):
+                column = tables.columns[position, n]
+                for j in range(9):
+                    vectors[n, j] = 0.0
+                for j in range(3):
+                    for i in range(3):
+                        vectors[n, j] += rotation[i, column] * lattice[i, j]
+        else:
+            factor = starts[orbits] * rules.strain_length**2
+            inverse = np.zeros((3, 3))
+            invert(lattice, inverse)
+            for n in range(size):
+                for j in range(9):
+                    vectors[n, j] = 0.0
+                for i in range(3):
+                    for j in range(3):
+                        for m in range(3):
+                            half = 0.5 * inverse[i, m] * tables.cell_basis[system, n, m, j]
+                            vectors[n, 3 * i + j] += half
+                            vectors[n, 3 * j + i] += half
+        chol = work.metric[k]
+        for n in range(size):
+            for m in range(n + 1):
+                value = 0.0
+                for j in range(9):
+                    value += vectors[n, j] * vectors[m, j]
+                value *= factor
+                for i in range(m):
+                    value -= chol[n, i] * chol[m, i]
+                if n == m:
+                    chol[n, n] = math.sqrt(max(value, 1e-12))
+                else:
+                    chol[n, m] = value / chol[m, m]
+
+
+@inner
+def whiten(orbits, work):  # pragma: no cover - compiled
+    """``work.white``: the gradient in coordinates in which the metric is the unit matrix."""
+    for k in range(orbits + 1):
+        start, chol = work.first[k], work.metric[k]
+        for n in range(work.first[k + 1] - start):
+            value = work.gradient[start + n]
+            for m in range(n):
+                value -= chol[n, m] * work.white[start + m]
+            work.white[start + n] = value / chol[n, n]
+
+
+@inner
+def move(factor, orbits, work):  # pragma: no cover - compiled
+    """``work.trial``: the parameters after ``factor`` times ``work.step``."""
+    for k in range(orbits + 1):
+        start, chol = work.first[k], work.metric[k]
+        for n in range(work.first[k + 1] - start - 1, -1, -1):
+            value = factor * work.step[start + n]
+            for m in range(n + 1, work.first[k + 1] - start):
+                value -= chol[m, n] * (work.trial[start + m] - work.parameters[start + m])
+            work.trial[start + n] = work.parameters[start + n] + value / chol[n, n]
+
+
+@inner
+def longest_move(c, orbits, crystals, work):  # pragma: no cover - compiled
+    """Largest displacement of an atom, or of the strain times its length, in ``work.step`` (Å)."""
+    longest = 0.0
+    for k in range(orbits + 1):
+        size = float(crystals.starts[c, orbits])
+        if k < orbits:
+            size = float(crystals.starts[c, k + 1] - crystals.starts[c, k])
+        square = 0.0
+        for n in range(work.first[k], work.first[k + 1]):
+            square += work.step[n] ** 2
+        longest = max(longest, square / size)
+    return math.sqrt(longest)
+
+
+@inner
+def choose_step(kept, newest, count, work):  # pragma: no cover - compiled
+    """``work.step``: minus the inverse Hessian times the gradient, from the last few steps."""
+    memory = work.history.shape[1]
+    step = work.step
+    for n in range(count):
+        step[n] = -work.white[n]
+    for back in range(kept):
+        row = (newest - back) % memory
+        value = 0.0
+        for n in range(count):
+            value += work.history[0, row, n] * step[n]
+        value *= work.curvature[row]
+        work.alpha[row] = value
+        for n in range(count):
+            step[n] -= value * work.history[1, row, n]
+    if kept > 0:
+        square = 0.0
+        for n in range(count):
+            square += work.history[1, newest, n] ** 2
+        factor = 1.0 / (work.curvature[newest] * square)
+        for n in range(count):
+            step[n] *= factor
+    for back in range(kept - 1, -1, -1):
+        row = (newest - back) % memory
+        value = 0.0
+        for n in range(count):
+            value += work.history[1, row, n] * step[n]
+        value = work.alpha[row] - value * work.curvature[row]
+        for n in range(count):
+            step[n] += value * work.history[0, row, n]
+
+
+@inner
+def descend_stage(
+    c, stage, target, crystals, stages, rules, tables, work, trace, done
+):  # pragma: no cover - compiled
+    """Descend at one smearing; distance, smallest ratio, evaluations and path (Å).
+
+    ``done`` evaluations came before.
+    """
+    orbits = crystals.orbits[c]
+    count = work.first[orbits + 1]
+    atoms = crystals.starts[c, orbits]
+    last = stage == stages.points.size - 1
+    p = work.parameters
+    loss, distance, closest = evaluate(
+        p, c, stage, target, crystals, stages, rules, tables, work
+    )
+    used = 1
+    path = 0.0
+    if not math.isfinite(loss):
+        return np.nan, closest, used, path
+    held = work.sizes[2]
+    factor_metric(c, crystals, tables, rules, work)
+    whiten(orbits, work)
+    kept = 0
+    newest = -1
+    checked = loss
+    accepted = 0
+    while used < stages.steps[stage]:
+        if distance <= stages.stop[stage] and (closest >= 1.0 or not last):
+            break
+        choose_step(kept, newest, count, work)
+        slope = 0.0
+        for n in range(count):
+            slope += work.step[n] * work.white[n]
+        if kept > 0 and slope >= 0.0:
+            kept = 0
+            continue
+        length = longest_move(c, orbits, crystals, work)
+        if length < 1e-9:
+            break
+        limit = stages.longest[stage]
+        factor = 1.0
+        if kept == 0:
+            factor = 0.5 * limit / length
+        elif length > limit:
+            factor = limit / length
+        for n in range(count):
+            work.old_white[n] = work.white[n]
+        found = False
+        for _ in range(6):
+            move(factor, orbits, work)
+            new_loss, new_distance, new_closest = evaluate(
+                work.trial, c, stage, target, crystals, stages, rules, tables, work
+            )
+            used += 1
+            if new_loss <= loss + 1e-4 * factor * slope:
+                found = True
+                break
+            shrink = 0.25
+            if math.isfinite(new_loss):
+                # Least value of the parabola through both losses and the slope.
+                shrink = -0.5 * slope * factor / (new_loss - loss - slope * factor)
+            factor *= min(max(shrink, 0.1), 0.5)
+            if used >= stages.steps[stage]:
+                break
+        if not found:
+            if kept > 0 and used < stages.steps[stage]:
+                kept = 0
+                continue
+            break
+        whiten(orbits, work)
+        newest = (newest + 1) % work.history.shape[1]
+        product = 0.0
+        square = 0.0
+        change = 0.0
+        for n in range(count):
+            s = factor * work.step[n]
+            y = work.white[n] - work.old_white[n]
+            work.history[0, newest, n] = s
+            work.history[1, newest, n] = y
+            product += s * y
+            square += s * s
+            change += y * y
+        path += math.sqrt(square / atoms)
+        if work.sizes[2] != held:
+            held = work.sizes[2]
+            kept = 0
+            newest = -1
+        elif product > 1e-10 * math.sqrt(square * change):
+            work.curvature[newest] = 1.0 / product
+            kept = min(kept + 1, work.history.shape[1])
+        else:
+            # Its row held the oldest step, which is lost.
+            kept = min(kept, work.history.shape[1] - 1)
+            newest = (newest - 1) % work.history.shape[1]
+        for n in range(count):
+            p[n] = work.trial[n]
+            if done + used < trace.shape[0]:
+                trace[done + used, n] = p[n]
+        loss, distance, closest = new_loss, new_distance, new_closest
+        accepted += 1
+        if accepted % 10 == 0:
+            if checked - loss < stages.stall[stage] * abs(loss):
+                break
+            checked = loss
+    return distance, closest, used, path
+
+
+@inner
+def load(c, crystals, tables, work):  # pragma: no cover - compiled
+    """Parameters of crystal ``c`` into ``work``."""
+    orbits, system = crystals.orbits[c], crystals.systems[c]
+    count = 0
+    for k in range(orbits):
+        work.first[k] = count
+        for n in range(3):
+            column = tables.columns[crystals.positions[c, k], n]
+            if column >= 0:
+                work.parameters[count] = crystals.coordinates[c, k, column]
+                count += 1
+    work.first[orbits] = count
+    volume = 1.0
+    for n in range(tables.cell_freedom[system]):
+        work.parameters[count + n] = crystals.cells[c, n]
+    work.first[orbits + 1] = count + tables.cell_freedom[system]
+    for i in range(3):
+        value = 0.0
+        for n in range(tables.cell_freedom[system]):
+            value += crystals.cells[c, n] * tables.cell_basis[system, n, i, i]
+        volume *= value
+    work.numbers[0] = volume
+    work.sizes[0] = 0
+
+
+@compiled
+def descend(
+    begin, end, targets, crystals, stages, rules, tables, work, results, trace
+):  # pragma: no cover - compiled
+    """Move crystals ``begin:end`` onto their targets, each as if there were no other."""
+    last = stages.points.size - 1
+    for c in range(begin, end):
+        load(c, crystals, tables, work)
+        target = targets[c]
+        loss, distance, closest = evaluate(
+            work.parameters, c, last, target, crystals, stages, rules, tables, work
+        )
+        results.before[c] = distance
+        used = 1
+        path = 0.0
+        if math.isfinite(loss):
+            for stage in range(last + 1):
+                distance, closest, more, length = descend_stage(
+                    c, stage, target, crystals, stages, rules, tables, work, trace, used
+                )
+                used += more
+                path += length
+                if not math.isfinite(distance):
+                    break
+        first = work.first[crystals.orbits[c]]
+        set_crystal(work.parameters, c, crystals, tables, rules, work)
+        for n in range(tables.cell_freedom[crystals.systems[c]]):
+            crystals.cells[c, n] = work.parameters[first + n]
+        results.after[c] = distance
+        results.path[c] = path
+        results.steps[c] = used
+        if not math.isfinite(distance):
+            results.outcome[c] = FAILED
+        elif distance > rules.wanted:
+            results.outcome[c] = TOO_FAR
+        elif closest < 1.0:
+            results.outcome[c] = TOO_CLOSE
+        else:
+            results.outcome[c] = REACHED
+
+
+@compiled
+def fingerprints(
+    stage, crystals, stages, rules, tables, work, output
+):  # pragma: no cover - compiled
+    """RDFs (n, channels * points) of crystals at the smearing of a stage; NaN where it fails."""
+    for c in range(crystals.orbits.size):
+        load(c, crystals, tables, work)
+        held = set_crystal(work.parameters, c, crystals, tables, rules, work)
+        if held == 3 or not make_list(c, crystals, rules, work):
+            output[c] = np.nan
+            continue
+        measure(rules, work)
+        spread(stage, stages, work)
+        for k in range(output.shape[1]):
+            output[c, k] = work.fingerprint[k]
+
+
+@compiled
+def loss_and_gradient(
+    c, p, stage, target, crystals, stages, rules, tables, work
+):  # pragma: no cover - compiled
+    """Loss, Pearson's distance and smallest ratio at parameters ``p``, with ``work.gradient``."""
+    load(c, crystals, tables, work)
+    return evaluate(p, c, stage, target, crystals, stages, rules, tables, work)
