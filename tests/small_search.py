@@ -10,7 +10,8 @@ SMALL: dict[str, Any] = {
     "generative": {"epochs": 60},
     "replicas": {"grid_points": 4, "random_points": 3},
     "sampling": {"batch_size": 60},
-    "screening": {"threshold": 0.2, "quotas": {"I": 3, "II": 0, "III": 3}},
+    "screening": {"threshold": 0.2, "quotas": {"I": 3, "II": 0, "III": 3, "IV": 3}},
+    "guiding": {"targets": "both", "batch_size": 12},
     "relaxation": {
         "engine": "stillinger-weber",
         "force_tolerance": 0.05,

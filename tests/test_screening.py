@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from crysearch.errors import FingerprintError
 from crysearch.fingerprints import pearson_distance
-from crysearch.screening import NEAR, QuotaFilling, Screen, ScreeningResult
+from crysearch.screening import (
+    NEAR,
+    DistinctFingerprints,
+    QuotaFilling,
+    Screen,
+    ScreeningResult,
+)
 
 
 def result_of(near: list[int]) -> ScreeningResult:
@@ -93,3 +99,28 @@ def test_a_fingerprint_without_a_peak_is_far_from_everything():
     np.testing.assert_array_equal(
         result.distance_to_reference[others], expected.distance_to_reference
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(0, 40), st.floats(0.0, 1.2), st.integers(1, 3)
+)
+def test_distinct_are_those_far_from_all_distinct_before(seed, number, distance, parts):
+    rng = np.random.default_rng(seed)
+    prints = rng.random((number, 6))
+    prints[number // 2 :] = prints[: number - number // 2] + 0.01 * rng.random(6)
+    expected: list[int] = []
+    for row, fingerprint in enumerate(prints):
+        if all(pearson_distance(fingerprint, prints[k]) > distance for k in expected):
+            expected.append(row)
+    distinct = DistinctFingerprints(distance)
+    found = np.concatenate([distinct.add(part) for part in np.array_split(prints, parts)])
+    assert np.flatnonzero(found).tolist() == expected
+    assert len(distinct) == len(expected)
+
+
+def test_more_distinct_fingerprints_than_room_at_first():
+    prints = np.random.default_rng(0).random((200, 300))
+    distinct = DistinctFingerprints(0.05)
+    assert distinct.add(prints).all()
+    assert not distinct.add(prints).any()

@@ -14,6 +14,7 @@ import numpy as np
 
 from crysearch.errors import FingerprintError
 from crysearch.fingerprints import NearestFingerprint, is_comparable
+from crysearch.fingerprints.distances import standardised
 
 #: What a crystal can be near to, in the order of ``ScreeningResult.near`` codes.
 NEAR = ("neither", "database", "replicas", "both")
@@ -88,6 +89,41 @@ def _query(
     if known is not None and comparable.any():
         nearest[comparable], distances[comparable] = known.query(fingerprints[comparable])
     return nearest, distances
+
+
+class DistinctFingerprints:
+    """Fingerprints farther than a distance from all that came before them.
+
+    Parameters
+    ----------
+    distance
+        Pearson's distance up to which one repeats an earlier one.
+    """
+
+    def __init__(self, distance: float) -> None:
+        self.distance = distance
+        self._known: np.ndarray | None = None
+        self._number = 0
+
+    def __len__(self) -> int:
+        return self._number
+
+    def add(self, fingerprints: np.ndarray) -> np.ndarray:
+        """Take note of fingerprints, shape (n, m); which of them are distinct, (n,) bool."""
+        distinct = np.zeros(len(fingerprints), dtype=bool)
+        if not len(fingerprints):
+            return distinct
+        for row, fingerprint in enumerate(standardised(fingerprints)):
+            if self._known is None:
+                self._known = np.empty((64, len(fingerprint)))
+            if self._number == len(self._known):
+                self._known = np.concatenate([self._known, np.empty_like(self._known)])
+            nearest = (self._known[: self._number] @ fingerprint).max(initial=-1.0)
+            if 1.0 - nearest > self.distance:
+                self._known[self._number] = fingerprint
+                self._number += 1
+                distinct[row] = True
+        return distinct
 
 
 class QuotaFilling:

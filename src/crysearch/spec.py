@@ -252,7 +252,7 @@ class GuidingSpec(SpecPart):
     )
     maximum_crystals: PositiveInt = Field(
         100_000,
-        description="Crystals guided at most per cell size; a quota not filled by then stays short.",
+        description="Crystals guided at most per cell size; what is missing then stays missing.",
     )
 
 

@@ -214,7 +214,9 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
     time.sleep(1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    # Python ends itself by the signal, which a shell shows as 130 too, where the interrupt came in
+    # code that was made from a string, such as a dataclass's.
+    assert process.returncode in (130, -signal.SIGINT)
     assert "The same command continues the search" in errors
     assert "Traceback" not in errors
     with open_records(place, read_only=True) as records:

@@ -14,7 +14,7 @@ from pymatgen.core import Lattice
 from crysearch.errors import SamplingError
 from crysearch.sampling import CrystalBatch, CrystalRequest, create_sampler
 from crysearch.sampling.conformance import violations
-from crysearch.sampling.wyckoff import wyckoff_tables
+from crysearch.sampling.wyckoff import hosting_groups, wyckoff_tables
 
 SPECIES = ("Al", "O", "Mg")
 
@@ -33,7 +33,7 @@ def requests_in_one_group(draw: st.DrawFn) -> CrystalRequest:
     counts = tuple(
         sum(draw(st.lists(st.sampled_from(sizes), min_size=1, max_size=3))) for _ in range(kinds)
     )
-    assume(sum(counts) <= 96)
+    assume(sum(counts) <= 96 and group in hosting_groups(counts))
     species = SPECIES[:kinds]
     return CrystalRequest(
         species,

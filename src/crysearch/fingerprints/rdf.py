@@ -158,7 +158,7 @@ class RadialDistributionFunction:
             shell = 4.0 * np.pi * self.grid**2
             norm = np.where(populations > 0, populations, 1.0)
             counts *= volumes[:, None, None] / (norm[None, :, None] * shell[None, None, :])
-        return counts.reshape(len(lattices), -1)
+        return counts.reshape(len(lattices), self.size)
 
     def _channels(self, atoms: int, species: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
         """Channel of each pair of atoms, and the number of ordered pairs that normalises it."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from crysearch.guiding.base import OUTCOMES, GuidedBatch, GuidingSettings
+from crysearch.guiding.base import OUTCOMES, GuidedBatch, GuidingSettings, VolumeMode
 from crysearch.guiding.guide import Guide
+from crysearch.guiding.targets import TargetChoice, choose_targets
 
-__all__ = ["OUTCOMES", "Guide", "GuidedBatch", "GuidingSettings"]
+__all__ = [
+    "OUTCOMES",
+    "Guide",
+    "GuidedBatch",
+    "GuidingSettings",
+    "TargetChoice",
+    "VolumeMode",
+    "choose_targets",
+]

@@ -66,45 +66,51 @@ def generate_replicas(spec: dict[str, Any], after: Any = None) -> Summary:
 
 @job(config=_config(CPU))
 def fill_quotas(
-    spec: dict[str, Any], formula_units: int, jobs: int, after: Any = None
+    spec: dict[str, Any], formula_units: int, jobs: int, guided: bool = False, after: Any = None
 ) -> Response[Summary]:
-    """Have random crystals of one cell size sampled until the quotas are full.
+    """Have random crystals of one cell size made until the quotas are full.
 
-    ``jobs`` sample side by side; what the search finds does not depend on their number.
+    Those of groups I to III are sampled and screened; ``guided`` ones, of group IV, are moved onto
+    targets. ``jobs`` do it side by side; what the search finds does not depend on their number.
     """
     search = SearchSpec.build(spec)
-    name = f"sampling {formula_units}"
+    name = _filling_stage(formula_units, guided)
+    settle = stages.settle_guided if guided else stages.settle
     with job_records() as records:
         finished = stages.finished_summary(records, search, name)
         if finished is not None:
             return Response(output=finished)
         stages.begin_stage(records, search, name)
         with stages.recorded_failure(records, search, name):
-            summary = stages.settle(records, search, formula_units)
+            summary = settle(records, search, formula_units)
         if summary is not None:
             stages.finish_stage(records, search, name, summary)
             return Response(output=summary)
-    samplers = [
+    verb = "guide" if guided else "sample and screen"
+    makers = [
         named(
-            sample_and_screen(spec, formula_units, part, jobs),
+            make_crystals(spec, formula_units, part, jobs, guided),
             search,
-            f"sample and screen, {formula_units} formula units, {part + 1}/{jobs}",
+            f"{verb}, {formula_units} formula units, {part + 1}/{jobs}",
         )
         for part in range(jobs)
     ]
-    again = fill_quotas(spec, formula_units, jobs, after=[sampler.output for sampler in samplers])
-    return _detour([*samplers, named(again, search, quotas_name(formula_units))], name)
+    again = fill_quotas(spec, formula_units, jobs, guided, after=[maker.output for maker in makers])
+    return _detour([*makers, named(again, search, quotas_name(formula_units, guided))], name)
 
 
 @job(config=_config(CPU))
-def sample_and_screen(spec: dict[str, Any], formula_units: int, part: int, parts: int) -> Summary:
-    """Sample and screen a part of the batches of one cell size, for some minutes."""
+def make_crystals(
+    spec: dict[str, Any], formula_units: int, part: int, parts: int, guided: bool = False
+) -> Summary:
+    """Sample and screen, or guide, a part of the batches of one cell size, for some minutes."""
     search = SearchSpec.build(spec)
     # A single job goes on until the quotas are full; several leave what remains to a next round.
     seconds = 60 * load_settings().job_minutes if parts > 1 else None
-    name = f"sampling {formula_units}"
+    name = _filling_stage(formula_units, guided)
+    make = stages.guide_batches if guided else stages.sample_batches
     with job_records() as records, stages.recorded_failure(records, search, name):
-        return stages.sample_batches(records, search, formula_units, Pace(seconds), part, parts)
+        return make(records, search, formula_units, Pace(seconds), part, parts)
 
 
 @job(config=_config(CPU))
@@ -182,9 +188,14 @@ def judge(spec: dict[str, Any], after: Any = None) -> Summary:
         return summary
 
 
-def quotas_name(formula_units: int) -> str:
+def quotas_name(formula_units: int, guided: bool = False) -> str:
     """The name of the job that fills the quotas of a cell size."""
-    return f"fill the quotas, {formula_units} formula units"
+    what = "the quota of guided crystals" if guided else "the quotas"
+    return f"fill {what}, {formula_units} formula units"
+
+
+def _filling_stage(formula_units: int, guided: bool) -> str:
+    return f"guiding {formula_units}" if guided else f"sampling {formula_units}"
 
 
 def named(new: Job, search: SearchSpec, name: str) -> Job:

@@ -14,6 +14,7 @@ from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
 from crysearch.workflows.context import check_device, job_records
+from crysearch.workflows.interrupts import interrupts_kept
 from crysearch.workflows.makers import CrystalSearchMaker, Goal
 
 
@@ -49,7 +50,8 @@ def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
         stages.keep_reference_files(records, spec)
         stages.open_search(records, spec)
         try:
-            _run(flow)
+            with interrupts_kept():
+                _run(flow)
         except KeyboardInterrupt:
             stages.finish_search(records, spec, "interrupted")
             raise

@@ -62,8 +62,9 @@ class CrystalSearchMaker(Maker):
             then(jobs.generate_replicas(content, after=steps[-1].output), "generate replicas")
         parallel = self.sampling_jobs or settings.sampling_jobs
         for size in spec.formula_units if wanted >= GOALS.index("candidates") else ():
-            filling = jobs.fill_quotas(content, size, parallel, after=steps[-1].output)
-            then(filling, jobs.quotas_name(size))
+            for guided in (False, True) if spec.screening.quotas.IV else (False,):
+                filling = jobs.fill_quotas(content, size, parallel, guided, after=steps[-1].output)
+                then(filling, jobs.quotas_name(size, guided))
         if self.until == "verdicts":
             for kind in ("reference", "candidate"):
                 relaxing = jobs.relax_all(content, kind, after=steps[-1].output)

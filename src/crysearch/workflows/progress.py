@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from crysearch.workflows.interrupts import raise_if_interrupted
+
 #: Seconds between two lines of progress where there is no terminal.
 LOG_INTERVAL = 15.0
 
@@ -30,11 +32,17 @@ class _Lines:
         self._stream.flush()
 
 
+class _Bar(tqdm):
+    def update(self, n: float | None = 1) -> bool | None:
+        raise_if_interrupted()
+        return super().update(n)
+
+
 @contextmanager
 def progress_bar(description: str, total: int | None, unit: str) -> Iterator[tqdm[Any]]:
     """A bar on standard error; call its ``update`` with the number of newly finished items."""
     terminal = sys.stderr.isatty()
-    with tqdm(
+    with _Bar(
         desc=f"{description:<34}",
         total=total,
         unit=f" {unit}",

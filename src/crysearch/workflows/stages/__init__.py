@@ -16,6 +16,7 @@ from crysearch.workflows.stages.bookkeeping import (
     stage,
 )
 from crysearch.workflows.stages.generation import generate_replicas, train_model
+from crysearch.workflows.stages.guiding import guide_batches, settle_guided
 from crysearch.workflows.stages.known import (
     check_unchanged,
     gather_references,
@@ -41,6 +42,7 @@ __all__ = [
     "finished_summary",
     "gather_references",
     "generate_replicas",
+    "guide_batches",
     "judge",
     "keep_reference_files",
     "open_search",
@@ -50,6 +52,7 @@ __all__ = [
     "relaxation_summary",
     "sample_batches",
     "settle",
+    "settle_guided",
     "stage",
     "train_model",
 ]

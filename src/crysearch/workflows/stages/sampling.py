@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crysearch.records import RecordStore, batches, documents
-from crysearch.sampling import CrystalBatch, create_sampler
-from crysearch.screening import NEAR, QuotaFilling, Screen, ScreeningResult
+from crysearch.sampling import create_sampler
+from crysearch.screening import NEAR, QuotaFilling
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import crystal_request, fingerprints_of
+from crysearch.workflows.context import crystal_request
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.progress import progress_bar
-from crysearch.workflows.stages.generation import sound_references
+from crysearch.workflows.stages.known_crystals import KnownCrystals, wyckoff_label
 
 logger = logging.getLogger("crysearch")
 
@@ -244,15 +244,7 @@ class _BatchMaker:
     def __init__(self, records: RecordStore, spec: SearchSpec, formula_units: int) -> None:
         self.records, self.spec, self.formula_units = records, spec, formula_units
         self.rdf = spec.radial_distribution_function
-        self.references = sound_references(records, spec, ["reference_id", "fingerprint"])
-        self.replicas = records.find(
-            "replicas", {"search": spec.search_id}, ["label", "fingerprint"], [("_id", 1)]
-        )
-        self.screen = Screen(
-            fingerprints_of(self.references, self.rdf.size),
-            fingerprints_of(self.replicas, self.rdf.size),
-            spec.screening.threshold,
-        )
+        self.known = KnownCrystals(records, spec)
         self.request = crystal_request(spec, formula_units)
         self.sampler = create_sampler(spec.sampling.sampler, self.request)
 
@@ -266,7 +258,7 @@ class _BatchMaker:
             crystals.fractional_coordinates,
             [crystals.species[index] for index in crystals.species_index],
         )
-        result = self.screen.classify(fingerprints)
+        result = self.known.screen.classify(fingerprints)
         selection = filling.select(result)
         kept = [
             documents.candidate_document(
@@ -278,11 +270,11 @@ class _BatchMaker:
                 structure=crystals.structure(index),
                 fingerprint=fingerprints[index],
                 space_group_requested=int(crystals.space_groups[index]),
-                wyckoff=_wyckoff_label(crystals, index),
+                wyckoff=wyckoff_label(crystals, index),
                 groups=groups,  # type: ignore[arg-type]
                 near=NEAR[result.near[index]],  # type: ignore[arg-type]
-                nearest_reference=_nearest(self.references, result, index),
-                nearest_replica=_nearest_replica(self.replicas, result, index),
+                nearest_reference=self.known.nearest_reference(result, index),
+                nearest_replica=self.known.nearest_replica(result, index),
             )
             for index, groups in selection.items()
         ]
@@ -307,33 +299,3 @@ class _BatchMaker:
         self.records.upsert("batches", [document])
         return document["counts"]
 
-
-def _wyckoff_label(crystals: CrystalBatch, index: int) -> str:
-    labels = crystals.wyckoff(index)
-    return "; ".join(f"{element}: {' '.join(sites)}" for element, sites in labels.items())
-
-
-def _nearest(
-    references: list[dict[str, Any]], result: ScreeningResult, index: int
-) -> dict[str, Any] | None:
-    if result.nearest_reference[index] < 0:
-        return None
-    reference = references[result.nearest_reference[index]]
-    return {
-        "id": reference["_id"],
-        "reference_id": reference["reference_id"],
-        "distance": float(result.distance_to_reference[index]),
-    }
-
-
-def _nearest_replica(
-    replicas: list[dict[str, Any]], result: ScreeningResult, index: int
-) -> dict[str, Any] | None:
-    if result.nearest_replica[index] < 0:
-        return None
-    replica = replicas[result.nearest_replica[index]]
-    return {
-        "id": replica["_id"],
-        "label": replica["label"],
-        "distance": float(result.distance_to_replica[index]),
-    }
