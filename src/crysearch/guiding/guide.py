@@ -150,12 +150,13 @@ class Guide:
         crystals : CrystalBatch
             As a sampler made it for the request.
         target : numpy.ndarray
-            Shape (n,): row of the targets for each crystal.
+            Shape (n,): row of the targets for each crystal; or (n, t): rows in the order of
+            preference, each tried from where the crystal is until one is reached.
 
         Returns
         -------
         GuidedBatch
-            A crystal that does not arrive is there with its outcome.
+            A crystal that does not arrive is there with its outcome, where it came nearest.
 
         Raises
         ------
@@ -167,7 +168,7 @@ class Guide:
         results = self._run(parameters, target, np.zeros((0, 0)))
         return GuidedBatch(
             crystals=parameters.apply(crystals),
-            target=target,
+            target=results.target,
             distance_before=results.before,
             distance_after=results.after,
             path_length=results.path,
@@ -219,6 +220,7 @@ class Guide:
     ) -> kernel.Results:
         n = len(target)
         results = kernel.Results(
+            target=np.zeros(n, dtype=np.int64),
             before=np.full(n, np.nan),
             after=np.full(n, np.nan),
             path=np.zeros(n),
@@ -237,18 +239,20 @@ class Guide:
 
     def _checked_target(self, crystals: CrystalBatch, target: np.ndarray) -> np.ndarray:
         target = np.asarray(target)
-        if target.shape != (len(crystals),) or target.dtype.kind not in "iu":
+        whole = target.dtype.kind in "iu" and target.ndim in (1, 2)
+        if not whole or len(target) != len(crystals) or target.size < len(crystals):
             raise GuidingError(
                 f"target: an array of shape {target.shape} and type {target.dtype}; give one row "
-                f"number of the targets for each of the {len(crystals)} crystals"
+                f"number of the targets, or a few, for each of the {len(crystals)} crystals"
             )
-        bad = (target < 0) | (target >= len(self.targets))
+        target = target.reshape(len(crystals), -1).astype(np.int64)
+        bad = ((target < 0) | (target >= len(self.targets))).any(axis=1)
         if bad.any():
             raise GuidingError(
-                f"target: {int(target[np.argmax(bad)])} for crystal {int(np.argmax(bad))} is not "
-                f"a row of the {len(self.targets)} targets; give 0 to {len(self.targets) - 1}"
+                f"target: {target[np.argmax(bad)].tolist()} for crystal {int(np.argmax(bad))} is "
+                f"not among the {len(self.targets)} targets; give 0 to {len(self.targets) - 1}"
             )
-        return target.astype(np.int64)
+        return target
 
     def _parameters(self, crystals: CrystalBatch) -> CrystalParameters:
         request = self.request
@@ -289,6 +293,8 @@ class Guide:
             numbers=np.zeros(1),
             parameters=np.zeros(count),
             trial=np.zeros(count),
+            initial=np.zeros(count),
+            best=np.zeros(count),
             gradient=np.zeros(count),
             first=np.zeros(orbits + 2, dtype=np.int64),
             atoms=np.zeros((atoms, 3)),

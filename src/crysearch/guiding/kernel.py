@@ -33,6 +33,8 @@ from numba import njit
 
 REACHED, TOO_FAR, TOO_CLOSE, FAILED = range(4)
 FREE, BOUNDED, FIXED = range(3)
+#: So many steps apart, the loss must have fallen.
+CHECK_EVERY = 10
 #: Nodes beyond the outermost grid point's Gaussian that the spline's six weights touch.
 SPLINE_NODES = 3
 
@@ -112,6 +114,8 @@ class Work(NamedTuple):
     numbers: np.ndarray  # (2,) volume to keep, Å^3; length of the last step, Å
     parameters: np.ndarray  # (P,) components of the orbits, then of the cell
     trial: np.ndarray  # (P,)
+    initial: np.ndarray  # (P,)
+    best: np.ndarray  # (P,)
     gradient: np.ndarray  # (P,)
     first: np.ndarray  # (W + 2,) first parameter of each orbit, of the cell, their number
     atoms: np.ndarray  # (N, 3) fractions
@@ -140,8 +144,9 @@ class Work(NamedTuple):
 
 
 class Results(NamedTuple):
-    """Per crystal: distances before and after, path, steps, outcome; see ``GuidedBatch``."""
+    """Per crystal: target, distances before and after, path, steps, outcome."""
 
+    target: np.ndarray
     before: np.ndarray
     after: np.ndarray
     path: np.ndarray
@@ -288,7 +293,7 @@ def make_list(c, crystals, rules, work):  # pragma: no cover - compiled
     """List the distances from one atom of each orbit; whether there was room."""
     starts, orbits = crystals.starts[c], crystals.orbits[c]
     number = 0
-    filled = 0
+    filled = np.int64(0)  # 0 is a type of its own, for which all would be compiled again
     for a in range(orbits):
         for b in range(a + 1):
             large, small = a, b
@@ -716,110 +721,115 @@ def choose_step(kept, newest, count, work):  # pragma: no cover - compiled
 
 
 @inner
+def remember(factor, kept, newest, count, work):  # pragma: no cover - compiled
+    """Keep the step just taken and what it changed; how many are kept, the newest, its length."""
+    memory = work.history.shape[1]
+    row = (newest + 1) % memory
+    product = 0.0
+    square = 0.0
+    change = 0.0
+    for n in range(count):
+        s = factor * work.step[n]
+        y = work.white[n] - work.old_white[n]
+        work.history[0, row, n] = s
+        work.history[1, row, n] = y
+        product += s * y
+        square += s * s
+        change += y * y
+    if product > 1e-10 * math.sqrt(square * change):
+        work.curvature[row] = 1.0 / product
+        return min(kept + 1, memory), row, math.sqrt(square)
+    # Of negative curvature, which would spoil the estimate; its row held the oldest step.
+    return min(kept, memory - 1), newest, math.sqrt(square)
+
+
+@inner
 def descend_stage(
-    c, stage, target, crystals, stages, rules, tables, work, trace, done
+    c, stage, steps, target, crystals, stages, rules, tables, work, trace, done
 ):  # pragma: no cover - compiled
     """Descend at one smearing; distance, smallest ratio, evaluations and path (Å).
 
-    ``done`` evaluations came before.
+    At most ``steps`` evaluations; ``done`` came before.
     """
     orbits = crystals.orbits[c]
     count = work.first[orbits + 1]
-    atoms = crystals.starts[c, orbits]
+    p, trial = work.parameters, work.trial
     last = stage == stages.points.size - 1
-    p = work.parameters
-    loss, distance, closest = evaluate(
-        p, c, stage, target, crystals, stages, rules, tables, work
-    )
-    used = 1
-    path = 0.0
-    if not math.isfinite(loss):
-        return np.nan, closest, used, path
-    held = work.sizes[2]
-    factor_metric(c, crystals, tables, rules, work)
-    whiten(orbits, work)
-    kept = 0
-    newest = -1
-    checked = loss
-    accepted = 0
-    while used < stages.steps[stage]:
-        if distance <= stages.stop[stage] and (closest >= 1.0 or not last):
+    used = np.int64(0)
+    tries = np.int64(0)
+    kept = np.int64(0)
+    newest = np.int64(-1)
+    held = np.int64(0)
+    accepted = np.int64(-1)
+    loss = distance = closest = path = slope = factor = checked = 0.0
+    for n in range(count):
+        trial[n] = p[n]
+    # One place that evaluates, for the start and every trial: it compiles several times as fast.
+    while True:
+        new_loss, new_distance, new_closest = evaluate(
+            trial, c, stage, target, crystals, stages, rules, tables, work
+        )
+        used += 1
+        if accepted < 0 or new_loss <= loss + 1e-4 * factor * slope:
+            if accepted < 0:
+                if not math.isfinite(new_loss):
+                    return np.nan, 0.0, used, 0.0
+                factor_metric(c, crystals, tables, rules, work)
+                whiten(orbits, work)
+                checked = new_loss
+            else:
+                whiten(orbits, work)
+                kept, newest, length = remember(factor, kept, newest, count, work)
+                path += length / math.sqrt(float(crystals.starts[c, orbits]))
+            if work.sizes[2] != held:
+                held = work.sizes[2]
+                kept = np.int64(0)
+            for n in range(count):
+                p[n] = trial[n]
+                if done + used < trace.shape[0]:
+                    trace[done + used, n] = p[n]
+            loss, distance, closest = new_loss, new_distance, new_closest
+            accepted += 1
+            if accepted > 0 and accepted % CHECK_EVERY == 0:
+                if checked - loss < stages.stall[stage] * abs(loss):
+                    break
+                checked = loss
+        elif used >= steps:
             break
-        choose_step(kept, newest, count, work)
-        slope = 0.0
-        for n in range(count):
-            slope += work.step[n] * work.white[n]
-        if kept > 0 and slope >= 0.0:
-            kept = 0
-            continue
-        length = longest_move(c, orbits, crystals, work)
-        if length < 1e-9:
-            break
-        limit = stages.longest[stage]
-        factor = 1.0
-        if kept == 0:
-            factor = 0.5 * limit / length
-        elif length > limit:
-            factor = limit / length
-        for n in range(count):
-            work.old_white[n] = work.white[n]
-        found = False
-        for _ in range(6):
-            move(factor, orbits, work)
-            new_loss, new_distance, new_closest = evaluate(
-                work.trial, c, stage, target, crystals, stages, rules, tables, work
-            )
-            used += 1
-            if new_loss <= loss + 1e-4 * factor * slope:
-                found = True
-                break
+        elif tries < 6:
             shrink = 0.25
             if math.isfinite(new_loss):
                 # Least value of the parabola through both losses and the slope.
                 shrink = -0.5 * slope * factor / (new_loss - loss - slope * factor)
             factor *= min(max(shrink, 0.1), 0.5)
-            if used >= stages.steps[stage]:
-                break
-        if not found:
-            if kept > 0 and used < stages.steps[stage]:
-                kept = 0
-                continue
-            break
-        whiten(orbits, work)
-        newest = (newest + 1) % work.history.shape[1]
-        product = 0.0
-        square = 0.0
-        change = 0.0
-        for n in range(count):
-            s = factor * work.step[n]
-            y = work.white[n] - work.old_white[n]
-            work.history[0, newest, n] = s
-            work.history[1, newest, n] = y
-            product += s * y
-            square += s * s
-            change += y * y
-        path += math.sqrt(square / atoms)
-        if work.sizes[2] != held:
-            held = work.sizes[2]
-            kept = 0
-            newest = -1
-        elif product > 1e-10 * math.sqrt(square * change):
-            work.curvature[newest] = 1.0 / product
-            kept = min(kept + 1, work.history.shape[1])
+            tries += 1
+            move(factor, orbits, work)
+            continue
+        elif kept > 0:
+            kept = np.int64(0)
         else:
-            # Its row held the oldest step, which is lost.
-            kept = min(kept, work.history.shape[1] - 1)
-            newest = (newest - 1) % work.history.shape[1]
-        for n in range(count):
-            p[n] = work.trial[n]
-            if done + used < trace.shape[0]:
-                trace[done + used, n] = p[n]
-        loss, distance, closest = new_loss, new_distance, new_closest
-        accepted += 1
-        if accepted % 10 == 0:
-            if checked - loss < stages.stall[stage] * abs(loss):
+            break
+        if used >= steps or (distance <= stages.stop[stage] and (closest >= 1.0 or not last)):
+            break
+        slope = 0.0
+        while slope >= 0.0:
+            choose_step(kept, newest, count, work)
+            slope = 0.0
+            for n in range(count):
+                slope += work.step[n] * work.white[n]
+            if kept == 0:
                 break
-            checked = loss
+            if slope >= 0.0:
+                kept = np.int64(0)
+        length = longest_move(c, orbits, crystals, work)
+        if not length > 1e-9:
+            break
+        limit = stages.longest[stage]
+        factor = 0.5 * limit / length if kept == 0 else min(1.0, limit / length)
+        tries = np.int64(0)
+        for n in range(count):
+            work.old_white[n] = work.white[n]
+        move(factor, orbits, work)
     return distance, closest, used, path
 
 
@@ -853,41 +863,73 @@ def load(c, crystals, tables, work):  # pragma: no cover - compiled
 def descend(
     begin, end, targets, crystals, stages, rules, tables, work, results, trace
 ):  # pragma: no cover - compiled
-    """Move crystals ``begin:end`` onto their targets, each as if there were no other."""
+    """Move crystals ``begin:end`` onto one of their targets, each as if there were no other.
+
+    ``targets`` (n, t) are tried in order, each from the start, until one is reached; where none is,
+    the crystal stays where it came nearest to one.
+    """
     last = stages.points.size - 1
     for c in range(begin, end):
         load(c, crystals, tables, work)
-        target = targets[c]
-        loss, distance, closest = evaluate(
-            work.parameters, c, last, target, crystals, stages, rules, tables, work
-        )
-        results.before[c] = distance
-        used = 1
-        path = 0.0
-        if math.isfinite(loss):
-            for stage in range(last + 1):
+        count = work.first[crystals.orbits[c] + 1]
+        for n in range(count):
+            work.initial[n] = work.parameters[n]
+            work.best[n] = work.parameters[n]
+        outcome = FAILED
+        nearest = np.inf
+        for choice in range(targets.shape[1]):
+            for n in range(count):
+                work.parameters[n] = work.initial[n]
+            used = np.int64(0)
+            path = 0.0
+            before = np.nan
+            distance = np.nan
+            closest = 0.0
+            # First the RDF's own smearing, once, for the distance before.
+            for visit in range(-1, last + 1):
+                stage = last if visit < 0 else visit
                 distance, closest, more, length = descend_stage(
-                    c, stage, target, crystals, stages, rules, tables, work, trace, used
+                    c,
+                    stage,
+                    1 if visit < 0 else stages.steps[stage],
+                    targets[c, choice],
+                    crystals,
+                    stages,
+                    rules,
+                    tables,
+                    work,
+                    trace,
+                    used,
                 )
                 used += more
                 path += length
+                if visit < 0:
+                    before = distance
                 if not math.isfinite(distance):
                     break
+            results.steps[c] += used
+            if choice == 0 or distance < nearest:
+                results.target[c] = targets[c, choice]
+                results.before[c] = before
+                results.after[c] = distance
+                results.path[c] = path
+                outcome = REACHED
+                if not math.isfinite(distance):
+                    outcome = FAILED
+                elif distance > rules.wanted:
+                    outcome = TOO_FAR
+                elif closest < 1.0:
+                    outcome = TOO_CLOSE
+                results.outcome[c] = outcome
+                nearest = distance if math.isfinite(distance) else np.inf
+                for n in range(count):
+                    work.best[n] = work.parameters[n]
+                if outcome == REACHED:
+                    break
+        set_crystal(work.best, c, crystals, tables, rules, work)
         first = work.first[crystals.orbits[c]]
-        set_crystal(work.parameters, c, crystals, tables, rules, work)
         for n in range(tables.cell_freedom[crystals.systems[c]]):
-            crystals.cells[c, n] = work.parameters[first + n]
-        results.after[c] = distance
-        results.path[c] = path
-        results.steps[c] = used
-        if not math.isfinite(distance):
-            results.outcome[c] = FAILED
-        elif distance > rules.wanted:
-            results.outcome[c] = TOO_FAR
-        elif closest < 1.0:
-            results.outcome[c] = TOO_CLOSE
-        else:
-            results.outcome[c] = REACHED
+            crystals.cells[c, n] = work.best[first + n]
 
 
 @compiled
