@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 
 from crysearch.errors import FingerprintError, GuidingError
-from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.fingerprints import RadialDistributionFunction, is_comparable
 from crysearch.fingerprints.distances import standardised
 from crysearch.guiding import kernel
 from crysearch.guiding.base import GuidedBatch, GuidingSettings, VolumeMode
@@ -126,20 +127,18 @@ class Guide:
         GuidingError
             Where the crystals are not those of the request.
         """
-        parameters = self._parameters(crystals)
-        stage = self._stages[0]
-        size = len(self._stage_arrays.scale[0]) // max(s.points for s in self._stages)
-        prints = np.empty((len(crystals), size * stage.points))
+        self._check_composition(crystals)
+        rdf, stage = self.radial_distribution_function, self._stages[0]
+        broad = replace(
+            rdf, cutoff=stage.end, grid_points=stage.points, smearing=stage.smearing
+        )
+        symbols = [crystals.species[s] for s in crystals.species_index]
+        prints = broad.compute(crystals.lattices, crystals.fractional_coordinates, symbols)
         distances = np.full((len(crystals), len(self.targets)), np.inf)
-        kernel.fingerprints(
-            0, self._crystals(parameters), self._stage_arrays, self._rules, self._tables,
-            self._work(parameters), prints,
-        )  # fmt: skip
-        good = np.isfinite(prints).all(axis=1) & (np.ptp(prints, axis=1) > 0.0)
         known = self._stage_arrays.targets[0, :, : prints.shape[1]]
         # Row by row: the product of two matrices may differ in the last digit with their sizes.
-        for row in np.flatnonzero(good):
-            distances[row] = 1.0 - (known * standardised(prints[row])).sum(axis=1)
+        for row in np.flatnonzero(is_comparable(prints)):
+            distances[row] = 1.0 - known @ standardised(prints[row])[0]
         return np.clip(distances, 0.0, None)
 
     def descend(self, crystals: CrystalBatch, target: np.ndarray) -> GuidedBatch:
@@ -254,7 +253,7 @@ class Guide:
             )
         return target
 
-    def _parameters(self, crystals: CrystalBatch) -> CrystalParameters:
+    def _check_composition(self, crystals: CrystalBatch) -> None:
         request = self.request
         expected = np.repeat(np.arange(len(request.species)), request.counts)
         if crystals.species != request.species or not np.array_equal(
@@ -264,6 +263,9 @@ class Guide:
                 f"crystals: their composition is not {request.formula} of the request; "
                 "make a guide for each composition"
             )
+
+    def _parameters(self, crystals: CrystalBatch) -> CrystalParameters:
+        self._check_composition(crystals)
         return CrystalParameters.of(crystals)
 
     def _crystals(self, parameters: CrystalParameters) -> kernel.Crystals:
@@ -290,36 +292,20 @@ class Guide:
         memory = self.settings.memory
         return kernel.Work(
             sizes=np.zeros(3, dtype=np.int64),
-            numbers=np.zeros(1),
-            parameters=np.zeros(count),
-            trial=np.zeros(count),
-            initial=np.zeros(count),
-            best=np.zeros(count),
-            gradient=np.zeros(count),
             first=np.zeros(orbits + 2, dtype=np.int64),
-            atoms=np.zeros((atoms, 3)),
-            lattice=np.zeros((3, 3)),
-            listed_atoms=np.zeros((atoms, 3)),
-            listed_lattice=np.zeros((3, 3)),
+            rows=np.zeros((8, count)),
+            atoms=np.zeros((3, atoms, 3)),
+            cells=np.zeros((5, 3, 3)),
             blocks=np.zeros((pairs, 6), dtype=np.int64),
             weight=np.zeros(pairs),
-            images=np.zeros((3, room)),
-            vectors=np.zeros((3, room)),
-            length=np.zeros(room),
+            pairs=np.zeros((14, room)),
             place=np.zeros(room, dtype=np.int32),
-            spline=np.zeros((6, room)),
-            force=np.zeros(room),
             mesh=np.zeros((channels, nodes)),
             split=np.zeros(nodes),
             fingerprint=np.zeros(self._stage_arrays.scale.shape[1]),
-            pull=np.zeros((atoms, 3)),
-            metric=np.zeros((orbits + 1, 6, 6)),
-            white=np.zeros(count),
-            old_white=np.zeros(count),
-            step=np.zeros(count),
+            metric=np.zeros((orbits + 2, 6, 9)),
             history=np.zeros((2, memory, count)),
-            curvature=np.zeros(memory),
-            alpha=np.zeros(memory),
+            curvature=np.zeros((2, memory)),
         )
 
 
