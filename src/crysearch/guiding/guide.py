@@ -31,9 +31,9 @@ CALL_CRYSTALS = 128
 # Room for listed distances: so many times those of the request's smallest volume, and a few.
 # Ends of the broad stages, which only lead the way, and of the last one: relative fall of the loss
 # in ten steps.
-BROAD_STOP = 0.02
-BROAD_STALL = 0.02
-OWN_STALL = 0.01
+BROAD_STOP = 0.03
+BROAD_STALL = 0.05
+OWN_STALL = 0.05
 _ROOM, _LEAST_ROOM = 4.0, 4096
 
 

@@ -892,13 +892,16 @@ def descend(
             before = np.nan
             distance = np.nan
             closest = 0.0
+            hopeless = False
             # First the RDF's own smearing, once, for the distance before.
             for visit in range(-1, last + 1):
+                if hopeless and visit < last:
+                    continue
                 stage = last if visit < 0 else visit
                 distance, closest, more, length = descend_stage(
                     c,
                     stage,
-                    1 if visit < 0 else stages.sizes[STEPS, stage],
+                    1 if visit < 0 or hopeless else stages.sizes[STEPS, stage],
                     targets[c, choice],
                     crystals,
                     stages,
@@ -912,6 +915,10 @@ def descend(
                 path += length
                 if visit < 0:
                     before = distance
+                elif distance > rules.wanted:
+                    # Distances are smaller the broader the peaks: what is too far from a broad
+                    # target hardly ever reaches the sharp one.
+                    hopeless = True
                 if not math.isfinite(distance):
                     break
             results.steps[c] += used
