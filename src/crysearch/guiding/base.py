@@ -63,9 +63,9 @@ class GuidingSettings:
 
     wanted_distance: float = 0.13
     stop_distance: float = 0.10
-    smearings: tuple[float, ...] = (0.30, 0.15)
+    smearings: tuple[float, ...] = (0.40, 0.15)
     steps: tuple[int, ...] = (50, 50, 100)
-    longest_steps: tuple[float, ...] = (0.15, 0.10, 0.05)
+    longest_steps: tuple[float, ...] = (0.30, 0.20, 0.10)
     penalty: float = 1.0
     margin: float = 1.02
     volume: VolumeMode = "free"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 
 from crysearch.errors import FingerprintError, GuidingError
-from crysearch.fingerprints import RadialDistributionFunction
+from crysearch.fingerprints import RadialDistributionFunction, is_comparable
 from crysearch.fingerprints.distances import standardised
 from crysearch.guiding import kernel
 from crysearch.guiding.base import GuidedBatch, GuidingSettings, VolumeMode
@@ -30,9 +31,9 @@ CALL_CRYSTALS = 128
 # Room for listed distances: so many times those of the request's smallest volume, and a few.
 # Ends of the broad stages, which only lead the way, and of the last one: relative fall of the loss
 # in ten steps.
-BROAD_STOP = 0.02
-BROAD_STALL = 0.02
-OWN_STALL = 0.01
+BROAD_STOP = 0.03
+BROAD_STALL = 0.05
+OWN_STALL = 0.05
 _ROOM, _LEAST_ROOM = 4.0, 4096
 
 
@@ -126,20 +127,18 @@ class Guide:
         GuidingError
             Where the crystals are not those of the request.
         """
-        parameters = self._parameters(crystals)
-        stage = self._stages[0]
-        size = len(self._stage_arrays.scale[0]) // max(s.points for s in self._stages)
-        prints = np.empty((len(crystals), size * stage.points))
+        self._check_composition(crystals)
+        rdf, stage = self.radial_distribution_function, self._stages[0]
+        broad = replace(
+            rdf, cutoff=stage.end, grid_points=stage.points, smearing=stage.smearing
+        )
+        symbols = [crystals.species[s] for s in crystals.species_index]
+        prints = broad.compute(crystals.lattices, crystals.fractional_coordinates, symbols)
         distances = np.full((len(crystals), len(self.targets)), np.inf)
-        kernel.fingerprints(
-            0, self._crystals(parameters), self._stage_arrays, self._rules, self._tables,
-            self._work(parameters), prints,
-        )  # fmt: skip
-        good = np.isfinite(prints).all(axis=1) & (np.ptp(prints, axis=1) > 0.0)
         known = self._stage_arrays.targets[0, :, : prints.shape[1]]
         # Row by row: the product of two matrices may differ in the last digit with their sizes.
-        for row in np.flatnonzero(good):
-            distances[row] = 1.0 - (known * standardised(prints[row])).sum(axis=1)
+        for row in np.flatnonzero(is_comparable(prints)):
+            distances[row] = 1.0 - known @ standardised(prints[row])[0]
         return np.clip(distances, 0.0, None)
 
     def descend(self, crystals: CrystalBatch, target: np.ndarray) -> GuidedBatch:
@@ -150,12 +149,13 @@ class Guide:
         crystals : CrystalBatch
             As a sampler made it for the request.
         target : numpy.ndarray
-            Shape (n,): row of the targets for each crystal.
+            Shape (n,): row of the targets for each crystal; or (n, t): rows in the order of
+            preference, each tried from where the crystal is until one is reached.
 
         Returns
         -------
         GuidedBatch
-            A crystal that does not arrive is there with its outcome.
+            A crystal that does not arrive is there with its outcome, where it came nearest.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class Guide:
         results = self._run(parameters, target, np.zeros((0, 0)))
         return GuidedBatch(
             crystals=parameters.apply(crystals),
-            target=target,
+            target=results.target,
             distance_before=results.before,
             distance_after=results.after,
             path_length=results.path,
@@ -219,6 +219,7 @@ class Guide:
     ) -> kernel.Results:
         n = len(target)
         results = kernel.Results(
+            target=np.zeros(n, dtype=np.int64),
             before=np.full(n, np.nan),
             after=np.full(n, np.nan),
             path=np.zeros(n),
@@ -237,20 +238,22 @@ class Guide:
 
     def _checked_target(self, crystals: CrystalBatch, target: np.ndarray) -> np.ndarray:
         target = np.asarray(target)
-        if target.shape != (len(crystals),) or target.dtype.kind not in "iu":
+        whole = target.dtype.kind in "iu" and target.ndim in (1, 2)
+        if not whole or len(target) != len(crystals) or target.size < len(crystals):
             raise GuidingError(
                 f"target: an array of shape {target.shape} and type {target.dtype}; give one row "
-                f"number of the targets for each of the {len(crystals)} crystals"
+                f"number of the targets, or a few, for each of the {len(crystals)} crystals"
             )
-        bad = (target < 0) | (target >= len(self.targets))
+        target = target.reshape(len(crystals), -1).astype(np.int64)
+        bad = ((target < 0) | (target >= len(self.targets))).any(axis=1)
         if bad.any():
             raise GuidingError(
-                f"target: {int(target[np.argmax(bad)])} for crystal {int(np.argmax(bad))} is not "
-                f"a row of the {len(self.targets)} targets; give 0 to {len(self.targets) - 1}"
+                f"target: {target[np.argmax(bad)].tolist()} for crystal {int(np.argmax(bad))} is "
+                f"not among the {len(self.targets)} targets; give 0 to {len(self.targets) - 1}"
             )
-        return target.astype(np.int64)
+        return target
 
-    def _parameters(self, crystals: CrystalBatch) -> CrystalParameters:
+    def _check_composition(self, crystals: CrystalBatch) -> None:
         request = self.request
         expected = np.repeat(np.arange(len(request.species)), request.counts)
         if crystals.species != request.species or not np.array_equal(
@@ -260,6 +263,9 @@ class Guide:
                 f"crystals: their composition is not {request.formula} of the request; "
                 "make a guide for each composition"
             )
+
+    def _parameters(self, crystals: CrystalBatch) -> CrystalParameters:
+        self._check_composition(crystals)
         return CrystalParameters.of(crystals)
 
     def _crystals(self, parameters: CrystalParameters) -> kernel.Crystals:
@@ -286,34 +292,20 @@ class Guide:
         memory = self.settings.memory
         return kernel.Work(
             sizes=np.zeros(3, dtype=np.int64),
-            numbers=np.zeros(1),
-            parameters=np.zeros(count),
-            trial=np.zeros(count),
-            gradient=np.zeros(count),
             first=np.zeros(orbits + 2, dtype=np.int64),
-            atoms=np.zeros((atoms, 3)),
-            lattice=np.zeros((3, 3)),
-            listed_atoms=np.zeros((atoms, 3)),
-            listed_lattice=np.zeros((3, 3)),
+            rows=np.zeros((8, count)),
+            atoms=np.zeros((3, atoms, 3)),
+            cells=np.zeros((5, 3, 3)),
             blocks=np.zeros((pairs, 6), dtype=np.int64),
             weight=np.zeros(pairs),
-            images=np.zeros((3, room)),
-            vectors=np.zeros((3, room)),
-            length=np.zeros(room),
+            pairs=np.zeros((14, room)),
             place=np.zeros(room, dtype=np.int32),
-            spline=np.zeros((6, room)),
-            force=np.zeros(room),
             mesh=np.zeros((channels, nodes)),
             split=np.zeros(nodes),
             fingerprint=np.zeros(self._stage_arrays.scale.shape[1]),
-            pull=np.zeros((atoms, 3)),
-            metric=np.zeros((orbits + 1, 6, 6)),
-            white=np.zeros(count),
-            old_white=np.zeros(count),
-            step=np.zeros(count),
+            metric=np.zeros((orbits + 2, 6, 9)),
             history=np.zeros((2, memory, count)),
-            curvature=np.zeros(memory),
-            alpha=np.zeros(memory),
+            curvature=np.zeros((2, memory)),
         )
 
 

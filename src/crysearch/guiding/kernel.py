@@ -33,8 +33,23 @@ from numba import njit
 
 REACHED, TOO_FAR, TOO_CLOSE, FAILED = range(4)
 FREE, BOUNDED, FIXED = range(3)
+#: So many steps apart, the loss must have fallen.
+CHECK_EVERY = 10
 #: Nodes beyond the outermost grid point's Gaussian that the spline's six weights touch.
 SPLINE_NODES = 3
+
+# Rows of Work.rows: the point of the descent, the one tried, where the crystal was and came
+# nearest, the gradient, the same in the coordinates of the metric, now and before, and the step.
+PARAMETERS, TRIAL, INITIAL, BEST, GRADIENT, WHITE, OLD_WHITE, STEP = range(8)
+# Of Work.atoms and Work.cells: at the point tried, and when the neighbours were listed; the
+# derivative by the atoms; the inverse cell and the derivatives by the strain and the cell.
+NOW, LISTED, PULL = range(3)
+INVERSE, VIRIAL, BY_CELL = range(2, 5)
+# Of Stages.sizes and Stages.limits.
+POINTS, PHASES, HALF, STEPS = range(4)
+NODE, LONGEST, STOP, STALL = range(4)
+# Of Work.pairs.
+IMAGE, VECTOR, LENGTH, FORCE, SPLINE = 0, 3, 6, 7, 8
 
 compiled = njit(cache=True, error_model="numpy", nogil=True)
 # Called from compiled code only: without a Python entry point it compiles in half the time.
@@ -42,28 +57,25 @@ inner = njit(  # type: ignore[call-overload]
     no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy", nogil=True
 )
 
+# Called in one place only: put there before types are found, which compiles faster still.
+once = njit(inline="always", error_model="numpy", nogil=True)
+
 
 class Stages(NamedTuple):
     """The stages of S smearings, the last one the RDF's own.
 
-    ``points`` (S,) of the grid, ``phases`` (S,) mesh nodes per grid point, ``half`` (S,) nodes on
-    either side of a grid point, ``node`` (S,) the mesh in Å, ``taps`` (S, 2 half + 1) the
+    ``sizes`` (4, S): grid points, mesh nodes per grid point, nodes on either side of a grid point,
+    largest number of evaluations. ``limits`` (4, S): the mesh and the longest step in Å; the
+    distance and the relative fall of the loss that end a stage. ``taps`` (S, 2 half + 1) the
     prefiltered Gaussian, ``scale`` (S, channels * points) what a count is multiplied by,
-    ``targets`` (S, k, channels * points) standardised; rows are padded with zeros. ``steps`` (S,)
-    and ``longest`` (S,), Å, limit a stage, ``stop`` (S,) and ``stall`` (S,) end it early.
+    ``targets`` (S, k, channels * points) standardised; rows are padded with zeros.
     """
 
-    points: np.ndarray
-    phases: np.ndarray
-    half: np.ndarray
-    node: np.ndarray
+    sizes: np.ndarray
+    limits: np.ndarray
     taps: np.ndarray
     scale: np.ndarray
     targets: np.ndarray
-    steps: np.ndarray
-    longest: np.ndarray
-    stop: np.ndarray
-    stall: np.ndarray
 
 
 class Rules(NamedTuple):
@@ -106,47 +118,50 @@ class Crystals(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Scratch of one crystal: N atoms, W orbits, P = 3 W + 6 parameters, E listed distances."""
+    """Scratch of one crystal: N atoms, W orbits, P = 3 W + 6 parameters, E listed distances.
+
+    Few arrays with named rows, because every array of an argument takes time to compile.
+    """
 
     sizes: np.ndarray  # (3,) pair blocks, listed distances, whether the volume is held
-    numbers: np.ndarray  # (2,) volume to keep, Å^3; length of the last step, Å
-    parameters: np.ndarray  # (P,) components of the orbits, then of the cell
-    trial: np.ndarray  # (P,)
-    gradient: np.ndarray  # (P,)
     first: np.ndarray  # (W + 2,) first parameter of each orbit, of the cell, their number
-    atoms: np.ndarray  # (N, 3) fractions
-    lattice: np.ndarray
-    listed_atoms: np.ndarray  # (N, 3) and cell when the list was made
-    listed_lattice: np.ndarray
+    rows: np.ndarray  # (8, P) components of the orbits, then of the cell; see PARAMETERS, ...
+    atoms: np.ndarray  # (3, N, 3) see NOW, LISTED (fractions), PULL (1/Å)
+    cells: np.ndarray  # (5, 3, 3) see NOW, LISTED, INVERSE, VIRIAL, BY_CELL
     blocks: np.ndarray  # (N (N + 1) / 2, 6) atoms i and j, channel, species of i and j, end
-    weight: np.ndarray  # (N (N + 1) / 2,)
-    images: np.ndarray  # (3, E) lattice vectors, in cells
-    vectors: np.ndarray  # (3, E) Å
-    length: np.ndarray  # (E,) Å
+    weight: np.ndarray  # (N (N + 1) / 2,) how often a block's distances occur
+    pairs: np.ndarray  # (14, E) lattice vector (cells), vector, length (Å), force, six weights
     place: np.ndarray  # (E,) first of the six nodes
-    spline: np.ndarray  # (6, E) their weights
-    force: np.ndarray  # (E,) derivative of the loss by the distance
     mesh: np.ndarray  # (channels, nodes)
     split: np.ndarray  # (nodes,) a channel's, phase by phase
     fingerprint: np.ndarray  # (channels * points,)
-    pull: np.ndarray  # (N, 3) derivative of the loss by the atoms' places, 1/Å
-    metric: np.ndarray  # (W + 1, 6, 6) Cholesky factors
-    white: np.ndarray  # (P,) gradient in the coordinates of the metric
-    old_white: np.ndarray  # (P,)
-    step: np.ndarray  # (P,)
+    metric: np.ndarray  # (W + 2, 6, 9) Cholesky factors; then what the last one is made from
     history: np.ndarray  # (2, M, P) steps, and changes of the gradient
-    curvature: np.ndarray  # (M,) one over their product
-    alpha: np.ndarray  # (M,)
+    curvature: np.ndarray  # (2, M) one over their product; factors; see choose_step
 
 
 class Results(NamedTuple):
-    """Per crystal: distances before and after, path, steps, outcome; see ``GuidedBatch``."""
+    """Per crystal: target, distances before and after, path, steps, outcome."""
 
+    target: np.ndarray
     before: np.ndarray
     after: np.ndarray
     path: np.ndarray
     steps: np.ndarray
     outcome: np.ndarray
+
+
+@inner
+def volume_of(p, c, crystals, tables, work):  # pragma: no cover - compiled
+    """Volume of the cell of parameters ``p``, Å^3."""
+    system, start = crystals.systems[c], work.first[crystals.orbits[c]]
+    volume = 1.0
+    for i in range(3):
+        value = 0.0
+        for n in range(tables.cell_freedom[system]):
+            value += p[start + n] * tables.cell_basis[system, n, i, i]
+        volume *= value
+    return volume
 
 
 @inner
@@ -158,7 +173,7 @@ def set_crystal(p, c, crystals, tables, rules, work):  # pragma: no cover - comp
     """
     orbits = crystals.orbits[c]
     system = crystals.systems[c]
-    lattice = work.lattice
+    lattice = work.cells[NOW]
     start = work.first[orbits]
     for i in range(3):
         for j in range(3):
@@ -174,7 +189,7 @@ def set_crystal(p, c, crystals, tables, rules, work):  # pragma: no cover - comp
     if rules.volume_mode != FREE:
         allowed = min(max(volume, rules.volume_low), rules.volume_high)
         if rules.volume_mode == FIXED:
-            allowed = work.numbers[0]
+            allowed = volume_of(work.rows[INITIAL], c, crystals, tables, work)
             held = 2
         elif volume >= rules.volume_high:
             held = 1
@@ -198,7 +213,7 @@ def set_crystal(p, c, crystals, tables, rules, work):  # pragma: no cover - comp
                 value = tables.translations[operation + m, i]
                 for j in range(3):
                     value += rotation[i, j] * u[j]
-                work.atoms[m, i] = value
+                work.atoms[NOW, m, i] = value
     return held
 
 
@@ -221,14 +236,14 @@ def list_is_safe(c, crystals, rules, work):  # pragma: no cover - compiled
     A vector v of the listed cell becomes v (1 + E) plus the displacements of its two atoms, so
     that its length is at least |v| (1 - |E|) minus them.
     """
-    inverse = np.zeros((3, 3))
-    invert(work.listed_lattice, inverse)
+    inverse = work.cells[INVERSE]
+    invert(work.cells[LISTED], inverse)
     strain = 0.0
     for i in range(3):
         for j in range(i + 1):
             value = -1.0 if i == j else 0.0
             for n in range(j, i + 1):
-                value += inverse[i, n] * work.lattice[n, j]
+                value += inverse[i, n] * work.cells[NOW, n, j]
             strain += value * value
     moved = 0.0
     for k in range(crystals.orbits[c]):
@@ -237,8 +252,8 @@ def list_is_safe(c, crystals, rules, work):  # pragma: no cover - compiled
         for j in range(3):
             value = 0.0
             for i in range(j, 3):
-                change = work.atoms[atom, i] - work.listed_atoms[atom, i]
-                value += change * work.lattice[i, j]
+                change = work.atoms[NOW, atom, i] - work.atoms[LISTED, atom, i]
+                value += change * work.cells[NOW, i, j]
             square += value * value
         moved = max(moved, square)
     left = (rules.reach + rules.skin) * (1.0 - math.sqrt(strain)) - 2.0 * math.sqrt(moved)
@@ -252,10 +267,10 @@ def list_images(i, j, filled, rules, work):  # pragma: no cover - compiled
     Of an atom's own images, which come in pairs, one each. Components are bounded from the last to
     the first (Fincke and Pohst, Math. Comput. 44, 463 (1985)): exact however skewed the cell.
     """
-    lattice = work.lattice
-    d0 = work.atoms[j, 0] - work.atoms[i, 0]
-    d1 = work.atoms[j, 1] - work.atoms[i, 1]
-    d2 = work.atoms[j, 2] - work.atoms[i, 2]
+    lattice = work.cells[NOW]
+    d0 = work.atoms[NOW, j, 0] - work.atoms[NOW, i, 0]
+    d1 = work.atoms[NOW, j, 1] - work.atoms[NOW, i, 1]
+    d2 = work.atoms[NOW, j, 2] - work.atoms[NOW, i, 2]
     reach = rules.reach + rules.skin
     own = i == j
     far2 = reach / lattice[2, 2]
@@ -274,11 +289,11 @@ def list_images(i, j, filled, rules, work):  # pragma: no cover - compiled
             shift0 = d0 + ((d1 + k1) * lattice[1, 0] + u2 * lattice[2, 0]) / lattice[0, 0]
             start0 = 1 if own and k2 == 0 and k1 == 0 else math.ceil(-far0 - shift0)
             for k0 in range(start0, math.floor(far0 - shift0) + 1):
-                if filled == work.length.size:
+                if filled == work.place.size:
                     return -1
-                work.images[0, filled] = k0
-                work.images[1, filled] = k1
-                work.images[2, filled] = k2
+                work.pairs[IMAGE, filled] = k0
+                work.pairs[IMAGE + 1, filled] = k1
+                work.pairs[IMAGE + 2, filled] = k2
                 filled += 1
     return filled
 
@@ -288,7 +303,7 @@ def make_list(c, crystals, rules, work):  # pragma: no cover - compiled
     """List the distances from one atom of each orbit; whether there was room."""
     starts, orbits = crystals.starts[c], crystals.orbits[c]
     number = 0
-    filled = 0
+    filled = np.int64(0)  # 0 is a type of its own, for which all would be compiled again
     for a in range(orbits):
         for b in range(a + 1):
             large, small = a, b
@@ -312,10 +327,10 @@ def make_list(c, crystals, rules, work):  # pragma: no cover - compiled
     work.sizes[1] = filled
     for m in range(starts[orbits]):
         for i in range(3):
-            work.listed_atoms[m, i] = work.atoms[m, i]
+            work.atoms[LISTED, m, i] = work.atoms[NOW, m, i]
     for i in range(3):
         for j in range(3):
-            work.listed_lattice[i, j] = work.lattice[i, j]
+            work.cells[LISTED, i, j] = work.cells[NOW, i, j]
     return True
 
 
@@ -326,19 +341,19 @@ def measure(rules, work):  # pragma: no cover - compiled
     Returns the penalty and the smallest ratio of a distance to its minimum. The derivative of the
     penalty is left in ``work.force``.
     """
-    lattice = work.lattice
+    lattice = work.cells[NOW]
     start = 0
     penalty = 0.0
     closest = 1e9
     for block in range(work.sizes[0]):
         i, j, end = work.blocks[block, 0], work.blocks[block, 1], work.blocks[block, 5]
-        d0 = work.atoms[j, 0] - work.atoms[i, 0]
-        d1 = work.atoms[j, 1] - work.atoms[i, 1]
-        d2 = work.atoms[j, 2] - work.atoms[i, 2]
-        images0, images1 = work.images[0, start:end], work.images[1, start:end]
-        images2 = work.images[2, start:end]
-        xs, ys = work.vectors[0, start:end], work.vectors[1, start:end]
-        zs, lengths = work.vectors[2, start:end], work.length[start:end]
+        d0 = work.atoms[NOW, j, 0] - work.atoms[NOW, i, 0]
+        d1 = work.atoms[NOW, j, 1] - work.atoms[NOW, i, 1]
+        d2 = work.atoms[NOW, j, 2] - work.atoms[NOW, i, 2]
+        images0, images1 = work.pairs[IMAGE, start:end], work.pairs[IMAGE + 1, start:end]
+        images2 = work.pairs[IMAGE + 2, start:end]
+        xs, ys = work.pairs[VECTOR, start:end], work.pairs[VECTOR + 1, start:end]
+        zs, lengths = work.pairs[VECTOR + 2, start:end], work.pairs[LENGTH, start:end]
         for e in range(end - start):
             f0, f1, f2 = d0 + images0[e], d1 + images1[e], d2 + images2[e]
             x = f0 * lattice[0, 0] + f1 * lattice[1, 0] + f2 * lattice[2, 0]
@@ -354,7 +369,7 @@ def measure(rules, work):  # pragma: no cover - compiled
         for e in range(end - start):
             shortest = min(shortest, lengths[e])
         closest = min(closest, shortest / wanted)
-        forces = work.force[start:end]
+        forces = work.pairs[FORCE, start:end]
         for e in range(end - start):
             forces[e] = 0.0
         if shortest < limit:
@@ -371,15 +386,15 @@ def measure(rules, work):  # pragma: no cover - compiled
 @inner
 def spread(stage, stages, work):  # pragma: no cover - compiled
     """Counts on the mesh, then convolved into ``work.fingerprint``."""
-    points, phases, half = stages.points[stage], stages.phases[stage], stages.half[stage]
+    points, phases, half = stages.sizes[POINTS, stage], stages.sizes[PHASES, stage], stages.sizes[HALF, stage]
     nodes = (points - 1) * phases + 2 * half + 1
     columns = -(-nodes // phases)
-    inverse = 1.0 / stages.node[stage]
+    inverse = 1.0 / stages.limits[NODE, stage]
     offset = half - 0.5 * phases
     number = work.sizes[1]
-    lengths, places = work.length[:number], work.place[:number]
-    w0, w1, w2 = work.spline[0, :number], work.spline[1, :number], work.spline[2, :number]
-    w3, w4, w5 = work.spline[3, :number], work.spline[4, :number], work.spline[5, :number]
+    lengths, places = work.pairs[LENGTH, :number], work.place[:number]
+    w0, w1, w2 = work.pairs[SPLINE, :number], work.pairs[SPLINE + 1, :number], work.pairs[SPLINE + 2, :number]
+    w3, w4, w5 = work.pairs[SPLINE + 3, :number], work.pairs[SPLINE + 4, :number], work.pairs[SPLINE + 5, :number]
     for e in range(number):
         t = lengths[e] * inverse + offset
         place = np.int32(t)
@@ -404,12 +419,12 @@ def spread(stage, stages, work):  # pragma: no cover - compiled
         for e in range(start, work.blocks[block, 5]):
             n = work.place[e]
             if n + 5 < nodes:
-                mesh[n] += weight * work.spline[0, e]
-                mesh[n + 1] += weight * work.spline[1, e]
-                mesh[n + 2] += weight * work.spline[2, e]
-                mesh[n + 3] += weight * work.spline[3, e]
-                mesh[n + 4] += weight * work.spline[4, e]
-                mesh[n + 5] += weight * work.spline[5, e]
+                mesh[n] += weight * work.pairs[SPLINE, e]
+                mesh[n + 1] += weight * work.pairs[SPLINE + 1, e]
+                mesh[n + 2] += weight * work.pairs[SPLINE + 2, e]
+                mesh[n + 3] += weight * work.pairs[SPLINE + 3, e]
+                mesh[n + 4] += weight * work.pairs[SPLINE + 4, e]
+                mesh[n + 5] += weight * work.pairs[SPLINE + 5, e]
         start = work.blocks[block, 5]
     for channel in range(channels):
         for phase in range(phases):
@@ -432,7 +447,7 @@ def spread(stage, stages, work):  # pragma: no cover - compiled
 @inner
 def compare(stage, target, stages, work):  # pragma: no cover - compiled
     """Pearson's distance; ``work.fingerprint`` becomes its derivative by the counts."""
-    size = stages.points[stage] * work.mesh.shape[0]
+    size = stages.sizes[POINTS, stage] * work.mesh.shape[0]
     values = work.fingerprint[:size]
     known = stages.targets[stage, target, :size]
     scale = stages.scale[stage, :size]
@@ -456,7 +471,7 @@ def compare(stage, target, stages, work):  # pragma: no cover - compiled
 @inner
 def gather(stage, stages, work):  # pragma: no cover - compiled
     """Add the derivative of Pearson's distance by each listed distance to ``work.force``."""
-    points, phases, half = stages.points[stage], stages.phases[stage], stages.half[stage]
+    points, phases, half = stages.sizes[POINTS, stage], stages.sizes[PHASES, stage], stages.sizes[HALF, stage]
     nodes = (points - 1) * phases + 2 * half + 1
     columns = -(-nodes // phases)
     for channel in range(work.mesh.shape[0]):
@@ -472,7 +487,7 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
         for phase in range(phases):
             for n in range(columns):
                 work.mesh[channel, n * phases + phase] = work.split[phase * columns + n]
-    inverse = 1.0 / stages.node[stage]
+    inverse = 1.0 / stages.limits[NODE, stage]
     offset = half - 0.5 * phases
     start = 0
     for block in range(work.sizes[0]):
@@ -481,7 +496,7 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
             n = work.place[e]
             if n + 5 < nodes:
                 # The derivative of the spline, by its five differences' weights (quartic).
-                x = work.length[e] * inverse + offset - (n + 2)
+                x = work.pairs[LENGTH, e] * inverse + offset - (n + 2)
                 y = 1.0 - x
                 xx = x * x
                 yy = y * y
@@ -490,7 +505,7 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
                 q1 = 1.0 + y * (4.0 + y * (6.0 + y * (4.0 - 4.0 * y)))
                 q3 = 1.0 + x * (4.0 + x * (6.0 + x * (4.0 - 4.0 * x)))
                 q2 = 24.0 - q0 - q1 - q3 - q4
-                work.force[e] += weight * (
+                work.pairs[FORCE, e] += weight * (
                     q0 * (mesh[n + 1] - mesh[n])
                     + q1 * (mesh[n + 2] - mesh[n + 1])
                     + q2 * (mesh[n + 3] - mesh[n + 2])
@@ -504,18 +519,21 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
 def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compiled
     """Chain rule from distances to parameters: ``work.gradient`` from ``work.force``."""
     orbits, system, starts = crystals.orbits[c], crystals.systems[c], crystals.starts[c]
-    pull, lattice = work.pull, work.lattice
+    pull, lattice = work.atoms[PULL], work.cells[NOW]
     for m in range(starts[orbits]):
         for i in range(3):
             pull[m, i] = 0.0
-    virial = np.zeros((3, 3))
+    virial = work.cells[VIRIAL]
+    for i in range(3):
+        for j in range(3):
+            virial[i, j] = 0.0
     start = 0
     for block in range(work.sizes[0]):
         i, j, end = work.blocks[block, 0], work.blocks[block, 1], work.blocks[block, 5]
         sx = sy = sz = 0.0
         for e in range(start, end):
-            force = work.force[e] / work.length[e]
-            x, y, z = work.vectors[0, e], work.vectors[1, e], work.vectors[2, e]
+            force = work.pairs[FORCE, e] / work.pairs[LENGTH, e]
+            x, y, z = work.pairs[VECTOR, e], work.pairs[VECTOR + 1, e], work.pairs[VECTOR + 2, e]
             fx, fy, fz = force * x, force * y, force * z
             sx += fx
             sy += fy
@@ -537,7 +555,7 @@ def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compi
     for k in range(orbits):
         position = crystals.positions[c, k]
         for n in range(work.first[k], work.first[k + 1]):
-            work.gradient[n] = 0.0
+            work.rows[GRADIENT, n] = 0.0
         operation = tables.operation_start[position] - starts[k]
         if work.first[k] == work.first[k + 1]:
             continue
@@ -548,12 +566,13 @@ def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compi
                 for j in range(i + 1):
                     value += lattice[i, j] * pull[m, j]
                 for n in range(work.first[k], work.first[k + 1]):
-                    work.gradient[n] += rotation[i, tables.columns[position, n - work.first[k]]] * value
-    inverse = np.zeros((3, 3))
+                    work.rows[GRADIENT, n] += rotation[i, tables.columns[position, n - work.first[k]]] * value
+    inverse = work.cells[INVERSE]
     invert(lattice, inverse)
-    by_cell = np.zeros((3, 3))
+    by_cell = work.cells[BY_CELL]
     for i in range(3):
         for j in range(i + 1):
+            by_cell[i, j] = 0.0
             for n in range(i, 3):
                 by_cell[i, j] += inverse[n, i] * virial[n, j]
     growth = virial[0, 0] + virial[1, 1] + virial[2, 2]
@@ -568,11 +587,11 @@ def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compi
         for i in range(3):
             for j in range(i + 1):
                 value += by_cell[i, j] * tables.cell_basis[system, n, i, j]
-        work.gradient[first + n] = value
+        work.rows[GRADIENT, first + n] = value
     work.sizes[2] = stays
 
 
-@inner
+@once
 def evaluate(p, c, stage, target, crystals, stages, rules, tables, work):  # pragma: no cover
     """Loss, Pearson's distance, smallest ratio of a distance to its minimum; the gradient."""
     held = set_crystal(p, c, crystals, tables, rules, work)
@@ -600,8 +619,8 @@ def factor_metric(c, crystals, tables, rules, work):  # pragma: no cover - compi
     does not depend on the axes or origin in which a crystal is described, and so neither do steps.
     """
     orbits, system, starts = crystals.orbits[c], crystals.systems[c], crystals.starts[c]
-    lattice = work.lattice
-    vectors = np.zeros((6, 9))
+    lattice = work.cells[NOW]
+    vectors = work.metric[orbits + 1]
     for k in range(orbits + 1):
         size = work.first[k + 1] - work.first[k]
         if k < orbits:
@@ -617,7 +636,7 @@ def factor_metric(c, crystals, tables, rules, work):  # pragma: no cover - compi
                         vectors[n, j] += rotation[i, column] * lattice[i, j]
         else:
             factor = starts[orbits] * rules.strain_length**2
-            inverse = np.zeros((3, 3))
+            inverse = work.cells[INVERSE]
             invert(lattice, inverse)
             for n in range(size):
                 for j in range(9):
@@ -649,10 +668,10 @@ def whiten(orbits, work):  # pragma: no cover - compiled
     for k in range(orbits + 1):
         start, chol = work.first[k], work.metric[k]
         for n in range(work.first[k + 1] - start):
-            value = work.gradient[start + n]
+            value = work.rows[GRADIENT, start + n]
             for m in range(n):
-                value -= chol[n, m] * work.white[start + m]
-            work.white[start + n] = value / chol[n, n]
+                value -= chol[n, m] * work.rows[WHITE, start + m]
+            work.rows[WHITE, start + n] = value / chol[n, n]
 
 
 @inner
@@ -661,10 +680,10 @@ def move(factor, orbits, work):  # pragma: no cover - compiled
     for k in range(orbits + 1):
         start, chol = work.first[k], work.metric[k]
         for n in range(work.first[k + 1] - start - 1, -1, -1):
-            value = factor * work.step[start + n]
+            value = factor * work.rows[STEP, start + n]
             for m in range(n + 1, work.first[k + 1] - start):
-                value -= chol[m, n] * (work.trial[start + m] - work.parameters[start + m])
-            work.trial[start + n] = work.parameters[start + n] + value / chol[n, n]
+                value -= chol[m, n] * (work.rows[TRIAL, start + m] - work.rows[PARAMETERS, start + m])
+            work.rows[TRIAL, start + n] = work.rows[PARAMETERS, start + n] + value / chol[n, n]
 
 
 @inner
@@ -677,7 +696,7 @@ def longest_move(c, orbits, crystals, work):  # pragma: no cover - compiled
             size = float(crystals.starts[c, k + 1] - crystals.starts[c, k])
         square = 0.0
         for n in range(work.first[k], work.first[k + 1]):
-            square += work.step[n] ** 2
+            square += work.rows[STEP, n] ** 2
         longest = max(longest, square / size)
     return math.sqrt(longest)
 
@@ -686,23 +705,23 @@ def longest_move(c, orbits, crystals, work):  # pragma: no cover - compiled
 def choose_step(kept, newest, count, work):  # pragma: no cover - compiled
     """``work.step``: minus the inverse Hessian times the gradient, from the last few steps."""
     memory = work.history.shape[1]
-    step = work.step
+    step = work.rows[STEP]
     for n in range(count):
-        step[n] = -work.white[n]
+        step[n] = -work.rows[WHITE, n]
     for back in range(kept):
         row = (newest - back) % memory
         value = 0.0
         for n in range(count):
             value += work.history[0, row, n] * step[n]
-        value *= work.curvature[row]
-        work.alpha[row] = value
+        value *= work.curvature[0, row]
+        work.curvature[1, row] = value
         for n in range(count):
             step[n] -= value * work.history[1, row, n]
     if kept > 0:
         square = 0.0
         for n in range(count):
             square += work.history[1, newest, n] ** 2
-        factor = 1.0 / (work.curvature[newest] * square)
+        factor = 1.0 / (work.curvature[0, newest] * square)
         for n in range(count):
             step[n] *= factor
     for back in range(kept - 1, -1, -1):
@@ -710,116 +729,121 @@ def choose_step(kept, newest, count, work):  # pragma: no cover - compiled
         value = 0.0
         for n in range(count):
             value += work.history[1, row, n] * step[n]
-        value = work.alpha[row] - value * work.curvature[row]
+        value = work.curvature[1, row] - value * work.curvature[0, row]
         for n in range(count):
             step[n] += value * work.history[0, row, n]
 
 
 @inner
+def remember(factor, kept, newest, count, work):  # pragma: no cover - compiled
+    """Keep the step just taken and what it changed; how many are kept, the newest, its length."""
+    memory = work.history.shape[1]
+    row = (newest + 1) % memory
+    product = 0.0
+    square = 0.0
+    change = 0.0
+    for n in range(count):
+        s = factor * work.rows[STEP, n]
+        y = work.rows[WHITE, n] - work.rows[OLD_WHITE, n]
+        work.history[0, row, n] = s
+        work.history[1, row, n] = y
+        product += s * y
+        square += s * s
+        change += y * y
+    if product > 1e-10 * math.sqrt(square * change):
+        work.curvature[0, row] = 1.0 / product
+        return min(kept + 1, memory), row, math.sqrt(square)
+    # Of negative curvature, which would spoil the estimate; its row held the oldest step.
+    return min(kept, memory - 1), newest, math.sqrt(square)
+
+
+@once
 def descend_stage(
-    c, stage, target, crystals, stages, rules, tables, work, trace, done
+    c, stage, steps, target, crystals, stages, rules, tables, work, trace, done
 ):  # pragma: no cover - compiled
     """Descend at one smearing; distance, smallest ratio, evaluations and path (Å).
 
-    ``done`` evaluations came before.
+    At most ``steps`` evaluations; ``done`` came before.
     """
     orbits = crystals.orbits[c]
     count = work.first[orbits + 1]
-    atoms = crystals.starts[c, orbits]
-    last = stage == stages.points.size - 1
-    p = work.parameters
-    loss, distance, closest = evaluate(
-        p, c, stage, target, crystals, stages, rules, tables, work
-    )
-    used = 1
-    path = 0.0
-    if not math.isfinite(loss):
-        return np.nan, closest, used, path
-    held = work.sizes[2]
-    factor_metric(c, crystals, tables, rules, work)
-    whiten(orbits, work)
-    kept = 0
-    newest = -1
-    checked = loss
-    accepted = 0
-    while used < stages.steps[stage]:
-        if distance <= stages.stop[stage] and (closest >= 1.0 or not last):
+    p, trial = work.rows[PARAMETERS], work.rows[TRIAL]
+    last = stage == stages.taps.shape[0] - 1
+    used = np.int64(0)
+    tries = np.int64(0)
+    kept = np.int64(0)
+    newest = np.int64(-1)
+    held = np.int64(0)
+    accepted = np.int64(-1)
+    loss = distance = closest = path = slope = factor = checked = 0.0
+    for n in range(count):
+        trial[n] = p[n]
+    # One place that evaluates, for the start and every trial: it compiles several times as fast.
+    while True:
+        new_loss, new_distance, new_closest = evaluate(
+            trial, c, stage, target, crystals, stages, rules, tables, work
+        )
+        used += 1
+        if accepted < 0 or new_loss <= loss + 1e-4 * factor * slope:
+            if accepted < 0:
+                if not math.isfinite(new_loss):
+                    return np.nan, 0.0, used, 0.0
+                factor_metric(c, crystals, tables, rules, work)
+                whiten(orbits, work)
+                checked = new_loss
+            else:
+                whiten(orbits, work)
+                kept, newest, length = remember(factor, kept, newest, count, work)
+                path += length / math.sqrt(float(crystals.starts[c, orbits]))
+            if work.sizes[2] != held:
+                held = work.sizes[2]
+                kept = np.int64(0)
+            for n in range(count):
+                p[n] = trial[n]
+                if done + used < trace.shape[0]:
+                    trace[done + used, n] = p[n]
+            loss, distance, closest = new_loss, new_distance, new_closest
+            accepted += 1
+            if accepted > 0 and accepted % CHECK_EVERY == 0:
+                if checked - loss < stages.limits[STALL, stage] * abs(loss):
+                    break
+                checked = loss
+        elif used >= steps:
             break
-        choose_step(kept, newest, count, work)
-        slope = 0.0
-        for n in range(count):
-            slope += work.step[n] * work.white[n]
-        if kept > 0 and slope >= 0.0:
-            kept = 0
-            continue
-        length = longest_move(c, orbits, crystals, work)
-        if length < 1e-9:
-            break
-        limit = stages.longest[stage]
-        factor = 1.0
-        if kept == 0:
-            factor = 0.5 * limit / length
-        elif length > limit:
-            factor = limit / length
-        for n in range(count):
-            work.old_white[n] = work.white[n]
-        found = False
-        for _ in range(6):
-            move(factor, orbits, work)
-            new_loss, new_distance, new_closest = evaluate(
-                work.trial, c, stage, target, crystals, stages, rules, tables, work
-            )
-            used += 1
-            if new_loss <= loss + 1e-4 * factor * slope:
-                found = True
-                break
+        elif tries < 6:
             shrink = 0.25
             if math.isfinite(new_loss):
                 # Least value of the parabola through both losses and the slope.
                 shrink = -0.5 * slope * factor / (new_loss - loss - slope * factor)
             factor *= min(max(shrink, 0.1), 0.5)
-            if used >= stages.steps[stage]:
-                break
-        if not found:
-            if kept > 0 and used < stages.steps[stage]:
-                kept = 0
-                continue
-            break
-        whiten(orbits, work)
-        newest = (newest + 1) % work.history.shape[1]
-        product = 0.0
-        square = 0.0
-        change = 0.0
-        for n in range(count):
-            s = factor * work.step[n]
-            y = work.white[n] - work.old_white[n]
-            work.history[0, newest, n] = s
-            work.history[1, newest, n] = y
-            product += s * y
-            square += s * s
-            change += y * y
-        path += math.sqrt(square / atoms)
-        if work.sizes[2] != held:
-            held = work.sizes[2]
-            kept = 0
-            newest = -1
-        elif product > 1e-10 * math.sqrt(square * change):
-            work.curvature[newest] = 1.0 / product
-            kept = min(kept + 1, work.history.shape[1])
+            tries += 1
+            move(factor, orbits, work)
+            continue
+        elif kept > 0:
+            kept = np.int64(0)
         else:
-            # Its row held the oldest step, which is lost.
-            kept = min(kept, work.history.shape[1] - 1)
-            newest = (newest - 1) % work.history.shape[1]
-        for n in range(count):
-            p[n] = work.trial[n]
-            if done + used < trace.shape[0]:
-                trace[done + used, n] = p[n]
-        loss, distance, closest = new_loss, new_distance, new_closest
-        accepted += 1
-        if accepted % 10 == 0:
-            if checked - loss < stages.stall[stage] * abs(loss):
+            break
+        if used >= steps or (distance <= stages.limits[STOP, stage] and (closest >= 1.0 or not last)):
+            break
+        slope = 0.0
+        while slope >= 0.0:
+            choose_step(kept, newest, count, work)
+            slope = 0.0
+            for n in range(count):
+                slope += work.rows[STEP, n] * work.rows[WHITE, n]
+            if kept == 0:
                 break
-            checked = loss
+            if slope >= 0.0:
+                kept = np.int64(0)
+        length = longest_move(c, orbits, crystals, work)
+        if not length > 1e-9:
+            break
+        limit = stages.limits[LONGEST, stage]
+        factor = 0.5 * limit / length if kept == 0 else min(1.0, limit / length)
+        tries = np.int64(0)
+        for n in range(count):
+            work.rows[OLD_WHITE, n] = work.rows[WHITE, n]
+        move(factor, orbits, work)
     return distance, closest, used, path
 
 
@@ -833,19 +857,15 @@ def load(c, crystals, tables, work):  # pragma: no cover - compiled
         for n in range(3):
             column = tables.columns[crystals.positions[c, k], n]
             if column >= 0:
-                work.parameters[count] = crystals.coordinates[c, k, column]
+                work.rows[PARAMETERS, count] = crystals.coordinates[c, k, column]
                 count += 1
-    work.first[orbits] = count
-    volume = 1.0
     for n in range(tables.cell_freedom[system]):
-        work.parameters[count + n] = crystals.cells[c, n]
+        work.rows[PARAMETERS, count + n] = crystals.cells[c, n]
+    work.first[orbits] = count
     work.first[orbits + 1] = count + tables.cell_freedom[system]
-    for i in range(3):
-        value = 0.0
-        for n in range(tables.cell_freedom[system]):
-            value += crystals.cells[c, n] * tables.cell_basis[system, n, i, i]
-        volume *= value
-    work.numbers[0] = volume
+    for n in range(work.first[orbits + 1]):
+        work.rows[INITIAL, n] = work.rows[PARAMETERS, n]
+        work.rows[BEST, n] = work.rows[PARAMETERS, n]
     work.sizes[0] = 0
 
 
@@ -853,58 +873,77 @@ def load(c, crystals, tables, work):  # pragma: no cover - compiled
 def descend(
     begin, end, targets, crystals, stages, rules, tables, work, results, trace
 ):  # pragma: no cover - compiled
-    """Move crystals ``begin:end`` onto their targets, each as if there were no other."""
-    last = stages.points.size - 1
+    """Move crystals ``begin:end`` onto one of their targets, each as if there were no other.
+
+    ``targets`` (n, t) are tried in order, each from the start, until one is reached; where none is,
+    the crystal stays where it came nearest to one.
+    """
+    last = stages.taps.shape[0] - 1
     for c in range(begin, end):
         load(c, crystals, tables, work)
-        target = targets[c]
-        loss, distance, closest = evaluate(
-            work.parameters, c, last, target, crystals, stages, rules, tables, work
-        )
-        results.before[c] = distance
-        used = 1
-        path = 0.0
-        if math.isfinite(loss):
-            for stage in range(last + 1):
+        count = work.first[crystals.orbits[c] + 1]
+        outcome = FAILED
+        nearest = np.inf
+        for choice in range(targets.shape[1]):
+            for n in range(count):
+                work.rows[PARAMETERS, n] = work.rows[INITIAL, n]
+            used = np.int64(0)
+            path = 0.0
+            before = np.nan
+            distance = np.nan
+            closest = 0.0
+            hopeless = False
+            # First the RDF's own smearing, once, for the distance before.
+            for visit in range(-1, last + 1):
+                if hopeless and visit < last:
+                    continue
+                stage = last if visit < 0 else visit
                 distance, closest, more, length = descend_stage(
-                    c, stage, target, crystals, stages, rules, tables, work, trace, used
+                    c,
+                    stage,
+                    1 if visit < 0 or hopeless else stages.sizes[STEPS, stage],
+                    targets[c, choice],
+                    crystals,
+                    stages,
+                    rules,
+                    tables,
+                    work,
+                    trace,
+                    used,
                 )
                 used += more
                 path += length
+                if visit < 0:
+                    before = distance
+                elif distance > rules.wanted:
+                    # Distances are smaller the broader the peaks: what is too far from a broad
+                    # target hardly ever reaches the sharp one.
+                    hopeless = True
                 if not math.isfinite(distance):
                     break
+            results.steps[c] += used
+            if choice == 0 or distance < nearest:
+                results.target[c] = targets[c, choice]
+                results.before[c] = before
+                results.after[c] = distance
+                results.path[c] = path
+                outcome = REACHED
+                if not math.isfinite(distance):
+                    outcome = FAILED
+                elif distance > rules.wanted:
+                    outcome = TOO_FAR
+                elif closest < 1.0:
+                    outcome = TOO_CLOSE
+                results.outcome[c] = outcome
+                nearest = distance if math.isfinite(distance) else np.inf
+                for n in range(count):
+                    work.rows[BEST, n] = work.rows[PARAMETERS, n]
+                if outcome == REACHED:
+                    break
+        set_crystal(work.rows[BEST], c, crystals, tables, rules, work)
         first = work.first[crystals.orbits[c]]
-        set_crystal(work.parameters, c, crystals, tables, rules, work)
         for n in range(tables.cell_freedom[crystals.systems[c]]):
-            crystals.cells[c, n] = work.parameters[first + n]
-        results.after[c] = distance
-        results.path[c] = path
-        results.steps[c] = used
-        if not math.isfinite(distance):
-            results.outcome[c] = FAILED
-        elif distance > rules.wanted:
-            results.outcome[c] = TOO_FAR
-        elif closest < 1.0:
-            results.outcome[c] = TOO_CLOSE
-        else:
-            results.outcome[c] = REACHED
-
-
-@compiled
-def fingerprints(
-    stage, crystals, stages, rules, tables, work, output
-):  # pragma: no cover - compiled
-    """RDFs (n, channels * points) of crystals at the smearing of a stage; NaN where it fails."""
-    for c in range(crystals.orbits.size):
-        load(c, crystals, tables, work)
-        held = set_crystal(work.parameters, c, crystals, tables, rules, work)
-        if held == 3 or not make_list(c, crystals, rules, work):
-            output[c] = np.nan
-            continue
-        measure(rules, work)
-        spread(stage, stages, work)
-        for k in range(output.shape[1]):
-            output[c, k] = work.fingerprint[k]
+            crystals.cells[c, n] = work.rows[BEST, first + n]
 
 
 @compiled

@@ -198,15 +198,17 @@ def stage_arrays(
             )
         known[s, :, : channels * stage.points] = standardised(broadened)
     return Stages(
-        points=np.array([stage.points for stage in stages]),
-        phases=np.array([stage.phases for stage in stages]),
-        half=np.array([stage.half for stage in stages]),
-        node=np.array([stage.node for stage in stages]),
+        sizes=np.array(
+            [
+                [stage.points for stage in stages],
+                [stage.phases for stage in stages],
+                [stage.half for stage in stages],
+                steps,
+            ],
+            dtype=np.int64,
+        ),
+        limits=np.array([[stage.node for stage in stages], longest_steps, stop, stall]),
         taps=taps,
         scale=scale,
         targets=known,
-        steps=np.array(steps, dtype=np.int64),
-        longest=np.array(longest_steps, dtype=np.float64),
-        stop=np.array(stop, dtype=np.float64),
-        stall=np.array(stall, dtype=np.float64),
     )
