@@ -149,13 +149,13 @@ def test_what_cannot_be_found_is_bounded_and_said(prepared, database, caplog):
 
 def test_guiding_that_cannot_work_is_refused():
     quota = {"screening": {"quotas": {"IV": 1}}}
-    with pytest.raises(SpecError, match="guiding.targets: 'replicas', but none are asked for"):
+    with pytest.raises(SpecError, match=r"guiding.targets: 'replicas', but none are asked for"):
         SearchSpec.build(
             {"screening": {"quotas": {"II": 0, "IV": 1}}, "replicas": {"grid_points": 0}}
         )
     with pytest.raises(SpecError, match=r"guiding.steps: \(50, 50\) has 2 entries"):
         SearchSpec.build(quota | {"guiding": {"steps": [50, 50]}})
-    with pytest.raises(SpecError, match="stop_distance: 0.2 is above wanted_distance"):
+    with pytest.raises(SpecError, match=r"stop_distance: 0.2 is above wanted_distance"):
         SearchSpec.build(quota | {"guiding": {"stop_distance": 0.2}})
     # What is not asked for cannot be wrong.
     SearchSpec.build({"screening": {"threshold": 0.05}})
