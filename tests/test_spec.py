@@ -20,7 +20,7 @@ def test_defaults_are_the_published_protocol():
     assert spec.generative.hidden_layers == (50, 25, 12)
     assert (spec.replicas.grid_points, spec.replicas.interval) == (15, 0.90)
     assert spec.screening.threshold == 0.13
-    assert spec.screening.quotas.model_dump() == {"I": 350, "II": 350, "III": 350}
+    assert spec.screening.quotas.model_dump() == {"I": 350, "II": 350, "III": 350, "IV": 0}
     assert spec.relaxation.force_tolerance == 0.01
 
 
@@ -29,7 +29,7 @@ def test_every_invalid_field_is_reported_at_once():
         SearchSpec.build(
             {
                 "seed": -1,
-                "screening": {"threshold": 3, "quotas": {"IV": 3}},
+                "screening": {"threshold": 3, "quotas": {"V": 3}},
                 "sampling": {"space_groups": [0, 5]},
                 "references": {"source": "files"},
                 "colour": 1,
@@ -40,7 +40,7 @@ def test_every_invalid_field_is_reported_at_once():
     for part in (
         "seed: -1",
         "screening.threshold: 3",
-        "screening.quotas.IV: unknown field — allowed here: I, II, III",
+        "screening.quotas.V: unknown field — allowed here: I, II, III, IV",
         "sampling.space_groups.0: 0",
         "references.files: empty",
         "colour: unknown field",

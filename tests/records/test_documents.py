@@ -173,7 +173,7 @@ def test_what_is_not_a_number_is_null(diamond: Structure) -> None:
         ("references", {"status": "good"}, "sound, set_aside"),
         ("replicas", {"kind": "lattice"}, "grid, random, interpolation"),
         ("candidates", {"near": "far"}, "near is 'far'"),
-        ("candidates", {"groups": ["IV"]}, "groups is 'IV': choose one of I, II, III"),
+        ("candidates", {"groups": ["V"]}, "groups is 'V': choose one of I, II, III, IV"),
         ("candidates", {"nearest_reference": {"id": "r"}}, "give id, reference_id, distance"),
         ("relaxations", {"parent_kind": "replica"}, "candidate, reference"),
         ("relaxations", {"fingerprint": [np.nan]}, "not finite"),

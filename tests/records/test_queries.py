@@ -369,12 +369,13 @@ def test_counts(store: RecordStore, silicon: dict[str, Any]) -> None:
         "kept": 4,
         "rejected": {"too close": 160, "volume": 19},
         "near": {"database": 0, "replicas": 2, "both": 2, "neither": 17},
-        "candidates": {"I": 1, "II": 2, "III": 2, "total": 4},
-        "relaxed": {"I": 1, "II": 2, "III": 2, "total": 4},
-        "converged": {"I": 1, "II": 2, "III": 1, "total": 3},
+        "candidates": {"I": 1, "II": 2, "III": 2, "IV": 0, "total": 4},
+        "guided": {"set_out": 0, "reached": 0, "kept": 0, "lost": {}},
+        "relaxed": {"I": 1, "II": 2, "III": 2, "IV": 0, "total": 4},
+        "converged": {"I": 1, "II": 2, "III": 1, "IV": 0, "total": 3},
         "duplicates": 1,
-        "new": {"I": 1, "II": 1, "III": 0, "total": 1},
-        "matching": {"I": 0, "II": 1, "III": 0, "total": 1},
+        "new": {"I": 1, "II": 1, "III": 0, "IV": 0, "total": 1},
+        "matching": {"I": 0, "II": 1, "III": 0, "IV": 0, "total": 1},
         "failures": {"relaxation": {"exploded": 2, "collapsed": 1}},
     }
 

@@ -22,10 +22,11 @@ def plot_energies(
     maximum: float = 0.8,
     path: str | Path | None = None,
 ) -> Figure:
-    """Energy levels of the database and of groups I, II and III, as the published figure 6.
+    """Energy levels of the database and of the groups, as the published figure 6.
 
     One line per relaxed structure; over each column the structures shown, and in the window the
-    distinct structures there. A candidate in groups I and II is in both columns.
+    distinct structures there. A candidate in groups I and II is in both columns. Group IV has a
+    column if it has a candidate.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def draw_energies(
                 for d in relaxations
                 if d.get("parent_kind") != "reference" and group in (d.get("groups") or ())
             ]
-            for group in ("I", "II", "III")
+            for group in _groups(relaxations)
         },
     }
     energies = [number(d.get(_FIELD)) for d in relaxations]
@@ -102,7 +103,7 @@ def draw_energies(
     axes.set_xlim(-0.6, len(columns) - 0.4)
     axes.set_ylim(lowest - 0.03 * maximum, maximum)
     axes.axhline(0, color=GREY, lw=0.8, ls=":", zorder=0)
-    names = ["Database", *(f"Group {name}" for name in ("I", "II", "III"))]
+    names = ["Database", *(f"Group {name}" for name in _groups(relaxations))]
     axes.set_xticks(range(len(columns)), names)
     axes.tick_params(axis="x", length=0)
     axes.set_ylabel("Energy above the reference\nground state (eV/atom)")
@@ -114,6 +115,11 @@ def draw_energies(
         have = counted(missing, "relaxation has", "relaxations have")
         notes.append(f"{have} no energy")
     return notes
+
+
+def _groups(relaxations: Sequence[Document]) -> list[str]:
+    guided = any("IV" in (document.get("groups") or ()) for document in relaxations)
+    return ["I", "II", "III"] + ["IV"] * guided
 
 
 def _distinct(documents: Sequence[Document]) -> int:

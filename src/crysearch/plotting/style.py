@@ -40,6 +40,7 @@ GROUP_STYLES = {
     "II": (VERMILLION, "s"),
     "I and II": (PURPLE, "P"),
     "III": (GREEN, "^"),
+    "IV": (ORANGE, "v"),
     "none": (GREY, "x"),
 }
 

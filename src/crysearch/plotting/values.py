@@ -50,11 +50,11 @@ def latent_points(documents: Sequence[Document]) -> np.ndarray:
 
 
 def group_of(document: Document) -> str | None:
-    """``I``, ``II``, ``I and II`` or ``III``; None for a document in no group."""
+    """``I``, ``II``, ``I and II``, ``III`` or ``IV``; None for a document in no group."""
     groups = set(document.get("groups") or ())
     if {"I", "II"} <= groups:
         return "I and II"
-    return next((name for name in ("I", "II", "III") if name in groups), None)
+    return next((name for name in ("I", "II", "III", "IV") if name in groups), None)
 
 
 def counted(count: int, one: str, many: str) -> str:

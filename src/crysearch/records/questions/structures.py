@@ -214,7 +214,7 @@ def symmetry_changes(store: Store, search: Id, limit: Limit = 50) -> Rows:
 def relaxation_moves(store: Store, search: Id) -> Rows:
     """How far does relaxation move the structures of each group?
 
-    For groups I, II and III: Pearson's distance between each structure before and after (mean and
+    For each group: Pearson's distance between each structure before and after (mean and
     largest), the energy gained (eV/atom, mean), the steps (mean), and how many converged. A
     crystal that was kept for two groups counts in both.
     """
