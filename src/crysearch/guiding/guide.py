@@ -127,10 +127,10 @@ class Guide:
             Where the crystals are not those of the request.
         """
         self._check_composition(crystals)
+        if not len(crystals):
+            return np.zeros((0, len(self.targets)))
         rdf, stage = self.radial_distribution_function, self._stages[0]
-        broad = replace(
-            rdf, cutoff=stage.end, grid_points=stage.points, smearing=stage.smearing
-        )
+        broad = replace(rdf, cutoff=stage.end, grid_points=stage.points, smearing=stage.smearing)
         symbols = [crystals.species[s] for s in crystals.species_index]
         prints = broad.compute(crystals.lattices, crystals.fractional_coordinates, symbols)
         distances = np.full((len(crystals), len(self.targets)), np.inf)
@@ -243,7 +243,7 @@ class Guide:
                 f"target: an array of shape {target.shape} and type {target.dtype}; give one row "
                 f"number of the targets, or a few, for each of the {len(crystals)} crystals"
             )
-        target = target.reshape(len(crystals), -1).astype(np.int64)
+        target = (target if target.ndim == 2 else target[:, None]).astype(np.int64)
         bad = ((target < 0) | (target >= len(self.targets))).any(axis=1)
         if bad.any():
             raise GuidingError(
@@ -282,9 +282,12 @@ class Guide:
         atoms, orbits = self.request.number_of_atoms, parameters.positions.shape[1]
         count = 3 * orbits + 6
         pairs = atoms * (atoms + 1) // 2
-        ball = 4.0 / 3.0 * math.pi * (
-            self._stage_arrays.limits[kernel.REACH].max() + self._rules.skin
-        ) ** 3
+        ball = (
+            4.0
+            / 3.0
+            * math.pi
+            * (self._stage_arrays.limits[kernel.REACH].max() + self._rules.skin) ** 3
+        )
         room = int(_ROOM * pairs * ball / self.request.volume_range[0]) + _LEAST_ROOM
         nodes = max(
             (s.points - 1) * s.phases + 2 * s.half + 1 + s.phases for s in self._stages
@@ -327,9 +330,7 @@ def _frames(start: CrystalParameters, trace: np.ndarray) -> CrystalParameters:
         name: np.repeat(getattr(start, name), number, axis=0)
         for name in ("systems", "orbits", "positions", "species", "starts")
     }
-    return CrystalParameters(
-        cells=cells, coordinates=coordinates, atoms=start.atoms, **repeated
-    )
+    return CrystalParameters(cells=cells, coordinates=coordinates, atoms=start.atoms, **repeated)
 
 
 def _checked_targets(targets: np.ndarray, rdf: RadialDistributionFunction) -> np.ndarray:

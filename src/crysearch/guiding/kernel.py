@@ -318,7 +318,9 @@ def make_list(c, reach, crystals, rules, work):  # pragma: no cover - compiled
                 work.blocks[number, 1] = j
                 work.blocks[number, 3] = crystals.species[c, large]
                 work.blocks[number, 4] = crystals.species[c, small]
-                work.blocks[number, 2] = rules.channels[work.blocks[number, 3], work.blocks[number, 4]]
+                work.blocks[number, 2] = rules.channels[
+                    work.blocks[number, 3], work.blocks[number, 4]
+                ]
                 work.blocks[number, 5] = filled
                 work.weight[number] = size if a == b and i != j else 2.0 * size
                 number += 1
@@ -385,15 +387,27 @@ def measure(rules, work):  # pragma: no cover - compiled
 @inner
 def spread(stage, stages, work):  # pragma: no cover - compiled
     """Counts on the mesh, then convolved into ``work.fingerprint``."""
-    points, phases, half = stages.sizes[POINTS, stage], stages.sizes[PHASES, stage], stages.sizes[HALF, stage]
+    points, phases, half = (
+        stages.sizes[POINTS, stage],
+        stages.sizes[PHASES, stage],
+        stages.sizes[HALF, stage],
+    )
     nodes = (points - 1) * phases + 2 * half + 1
     columns = -(-nodes // phases)
     inverse = 1.0 / stages.limits[NODE, stage]
     offset = half - 0.5 * phases
     number = work.sizes[1]
     lengths, places = work.pairs[LENGTH, :number], work.place[:number]
-    w0, w1, w2 = work.pairs[SPLINE, :number], work.pairs[SPLINE + 1, :number], work.pairs[SPLINE + 2, :number]
-    w3, w4, w5 = work.pairs[SPLINE + 3, :number], work.pairs[SPLINE + 4, :number], work.pairs[SPLINE + 5, :number]
+    w0, w1, w2 = (
+        work.pairs[SPLINE, :number],
+        work.pairs[SPLINE + 1, :number],
+        work.pairs[SPLINE + 2, :number],
+    )
+    w3, w4, w5 = (
+        work.pairs[SPLINE + 3, :number],
+        work.pairs[SPLINE + 4, :number],
+        work.pairs[SPLINE + 5, :number],
+    )
     for e in range(number):
         t = lengths[e] * inverse + offset
         place = np.int32(t)
@@ -403,10 +417,14 @@ def spread(stage, stages, work):  # pragma: no cover - compiled
         yy = y * y
         places[e] = place - 2
         w0[e] = yy * yy * y * (1.0 / 120.0)
-        w1[e] = (26.0 + x * (-50.0 + x * (20.0 + x * (20.0 + x * (-20.0 + 5.0 * x))))) * (1.0 / 120.0)
+        w1[e] = (26.0 + x * (-50.0 + x * (20.0 + x * (20.0 + x * (-20.0 + 5.0 * x))))) * (
+            1.0 / 120.0
+        )
         w2[e] = (66.0 + xx * (-60.0 + xx * (30.0 - 10.0 * x))) * (1.0 / 120.0)
         w3[e] = (66.0 + yy * (-60.0 + yy * (30.0 - 10.0 * y))) * (1.0 / 120.0)
-        w4[e] = (26.0 + y * (-50.0 + y * (20.0 + y * (20.0 + y * (-20.0 + 5.0 * y))))) * (1.0 / 120.0)
+        w4[e] = (26.0 + y * (-50.0 + y * (20.0 + y * (20.0 + y * (-20.0 + 5.0 * y))))) * (
+            1.0 / 120.0
+        )
         w5[e] = xx * xx * x * (1.0 / 120.0)
     channels = work.mesh.shape[0]
     for channel in range(channels):
@@ -470,7 +488,11 @@ def compare(stage, target, stages, work):  # pragma: no cover - compiled
 @inner
 def gather(stage, stages, work):  # pragma: no cover - compiled
     """Add the derivative of Pearson's distance by each listed distance to ``work.force``."""
-    points, phases, half = stages.sizes[POINTS, stage], stages.sizes[PHASES, stage], stages.sizes[HALF, stage]
+    points, phases, half = (
+        stages.sizes[POINTS, stage],
+        stages.sizes[PHASES, stage],
+        stages.sizes[HALF, stage],
+    )
     nodes = (points - 1) * phases + 2 * half + 1
     columns = -(-nodes // phases)
     for channel in range(work.mesh.shape[0]):
@@ -565,7 +587,9 @@ def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compi
                 for j in range(i + 1):
                     value += lattice[i, j] * pull[m, j]
                 for n in range(work.first[k], work.first[k + 1]):
-                    work.rows[GRADIENT, n] += rotation[i, tables.columns[position, n - work.first[k]]] * value
+                    work.rows[GRADIENT, n] += (
+                        rotation[i, tables.columns[position, n - work.first[k]]] * value
+                    )
     inverse = work.cells[INVERSE]
     invert(lattice, inverse)
     by_cell = work.cells[BY_CELL]
@@ -682,7 +706,9 @@ def move(factor, orbits, work):  # pragma: no cover - compiled
         for n in range(work.first[k + 1] - start - 1, -1, -1):
             value = factor * work.rows[STEP, start + n]
             for m in range(n + 1, work.first[k + 1] - start):
-                value -= chol[m, n] * (work.rows[TRIAL, start + m] - work.rows[PARAMETERS, start + m])
+                value -= chol[m, n] * (
+                    work.rows[TRIAL, start + m] - work.rows[PARAMETERS, start + m]
+                )
             work.rows[TRIAL, start + n] = work.rows[PARAMETERS, start + n] + value / chol[n, n]
 
 
@@ -824,7 +850,9 @@ def descend_stage(
             kept = np.int64(0)
         else:
             break
-        if used >= steps or (distance <= stages.limits[STOP, stage] and (closest >= 1.0 or not last)):
+        if used >= steps or (
+            distance <= stages.limits[STOP, stage] and (closest >= 1.0 or not last)
+        ):
             break
         slope = 0.0
         while slope >= 0.0:
