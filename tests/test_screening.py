@@ -102,9 +102,7 @@ def test_a_fingerprint_without_a_peak_is_far_from_everything():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(0, 2**32 - 1), st.integers(0, 40), st.floats(0.0, 1.2), st.integers(1, 3)
-)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.floats(0.0, 1.2), st.integers(1, 3))
 def test_distinct_are_those_far_from_all_distinct_before(seed, number, distance, parts):
     rng = np.random.default_rng(seed)
     prints = rng.random((number, 6))

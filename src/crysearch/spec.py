@@ -32,7 +32,7 @@ from pymatgen.core import Composition, Element
 
 from crysearch.errors import GuidingError, SpecError
 from crysearch.fingerprints import RadialDistributionFunction
-from crysearch.guiding import GuidingSettings, TargetChoice, VolumeMode
+from crysearch.guiding import GuidingSettings, Policy, VolumeMode
 from crysearch.sampling import CrystalRequest
 from crysearch.sampling.weights import unhosted
 from crysearch.sampling.wyckoff import hosting_groups
@@ -216,10 +216,10 @@ class GuidingSpec(SpecPart):
     targets: Literal["references", "replicas", "both"] = Field(
         "replicas", description="Onto whose fingerprints."
     )
-    choice: TargetChoice = Field(
+    choice: Policy = Field(
         "balanced",
-        description="`balanced`: all targets equally often in a batch, each by crystals near it; "
-        "`nearest`: each crystal to the target nearest to it.",
+        description="`nearest`: each crystal to the target nearest to it; `balanced`: to the one "
+        "least used in its batch among those not much farther.",
     )
     stop_distance: Annotated[float, Field(gt=0, lt=2)] = Field(
         0.10,
@@ -240,7 +240,7 @@ class GuidingSpec(SpecPart):
         (0.15, 0.10, 0.05), description="Largest displacement in one step of each stage, Å."
     )
     penalty: NonNegativeFloat = Field(
-        1.0, description="Weight of distances below the minimum, beside Pearson's distance."
+        30.0, description="Weight of distances below the minimum, beside Pearson's distance."
     )
     duplicate_distance: Annotated[float, Field(ge=0, lt=2)] = Field(
         0.01,

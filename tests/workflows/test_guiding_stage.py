@@ -59,9 +59,11 @@ def test_guided_crystals_are_where_their_documents_say(prepared, database):
         summary = guide(records, spec)
         assert summary["kept"] == 12 and summary["shortfall"] == 0
         assert summary["set_out"] == 20 * summary["batches"]
-        assert summary["reached"] + sum(
-            number for reason, number in summary["lost"].items() if reason != "duplicate"
-        ) == summary["set_out"]
+        assert (
+            summary["reached"]
+            + sum(number for reason, number in summary["lost"].items() if reason != "duplicate")
+            == summary["set_out"]
+        )
         known = {d["_id"]: d for d in records.find("references")}
         crystals = records.find("candidates", {}, sort=[("batch", 1), ("index", 1)])
     assert len(crystals) == 12

@@ -66,7 +66,7 @@ class GuidingSettings:
     smearings: tuple[float, ...] = (0.40, 0.15)
     steps: tuple[int, ...] = (50, 50, 100)
     longest_steps: tuple[float, ...] = (0.30, 0.20, 0.10)
-    penalty: float = 1.0
+    penalty: float = 30.0
     margin: float = 1.02
     volume: VolumeMode = "free"
     strain_length: float = 2.5

@@ -75,20 +75,19 @@ class Guide:
         channels, populations = _channels(rdf, request)
         self._stages = make_stages(rdf, settings.smearings)
         broad = len(settings.smearings)
+        distances = request.distance_matrix * ROUNDING
         self._stage_arrays = stage_arrays(
             self._stages,
             rdf,
             self.targets,
             populations,
+            float(distances.max()) * settings.margin,
             settings.steps,
             settings.longest_steps,
             (BROAD_STOP,) * broad + (settings.stop_distance,),
             (BROAD_STALL,) * broad + (OWN_STALL,),
         )
-        distances = request.distance_matrix * ROUNDING
-        reach = max(stage.reach for stage in self._stages)
         self._rules = kernel.Rules(
-            reach=max(reach, float(distances.max()) * settings.margin),
             skin=float(settings.skin),
             strain_length=float(settings.strain_length),
             penalty=settings.penalty / request.number_of_atoms,
@@ -128,10 +127,10 @@ class Guide:
             Where the crystals are not those of the request.
         """
         self._check_composition(crystals)
+        if not len(crystals):
+            return np.zeros((0, len(self.targets)))
         rdf, stage = self.radial_distribution_function, self._stages[0]
-        broad = replace(
-            rdf, cutoff=stage.end, grid_points=stage.points, smearing=stage.smearing
-        )
+        broad = replace(rdf, cutoff=stage.end, grid_points=stage.points, smearing=stage.smearing)
         symbols = [crystals.species[s] for s in crystals.species_index]
         prints = broad.compute(crystals.lattices, crystals.fractional_coordinates, symbols)
         distances = np.full((len(crystals), len(self.targets)), np.inf)
@@ -244,7 +243,7 @@ class Guide:
                 f"target: an array of shape {target.shape} and type {target.dtype}; give one row "
                 f"number of the targets, or a few, for each of the {len(crystals)} crystals"
             )
-        target = target.reshape(len(crystals), -1).astype(np.int64)
+        target = (target if target.ndim == 2 else target[:, None]).astype(np.int64)
         bad = ((target < 0) | (target >= len(self.targets))).any(axis=1)
         if bad.any():
             raise GuidingError(
@@ -283,12 +282,17 @@ class Guide:
         atoms, orbits = self.request.number_of_atoms, parameters.positions.shape[1]
         count = 3 * orbits + 6
         pairs = atoms * (atoms + 1) // 2
-        ball = 4.0 / 3.0 * math.pi * (self._rules.reach + self._rules.skin) ** 3
+        ball = (
+            4.0
+            / 3.0
+            * math.pi
+            * (self._stage_arrays.limits[kernel.REACH].max() + self._rules.skin) ** 3
+        )
         room = int(_ROOM * pairs * ball / self.request.volume_range[0]) + _LEAST_ROOM
         nodes = max(
             (s.points - 1) * s.phases + 2 * s.half + 1 + s.phases for s in self._stages
         )  # rounded up to whole phases
-        channels = int(self._rules.channels.max()) + 1
+        channels = len(self.radial_distribution_function.pairs or [None])
         memory = self.settings.memory
         return kernel.Work(
             sizes=np.zeros(3, dtype=np.int64),
@@ -326,7 +330,7 @@ def _frames(start: CrystalParameters, trace: np.ndarray) -> CrystalParameters:
         name: np.repeat(getattr(start, name), number, axis=0)
         for name in ("systems", "orbits", "positions", "species", "starts")
     }
-    return CrystalParameters(cells=cells, coordinates=coordinates, **repeated)
+    return CrystalParameters(cells=cells, coordinates=coordinates, atoms=start.atoms, **repeated)
 
 
 def _checked_targets(targets: np.ndarray, rdf: RadialDistributionFunction) -> np.ndarray:

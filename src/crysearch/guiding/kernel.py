@@ -47,7 +47,7 @@ NOW, LISTED, PULL = range(3)
 INVERSE, VIRIAL, BY_CELL = range(2, 5)
 # Of Stages.sizes and Stages.limits.
 POINTS, PHASES, HALF, STEPS = range(4)
-NODE, LONGEST, STOP, STALL = range(4)
+NODE, LONGEST, STOP, STALL, REACH = range(5)
 # Of Work.pairs.
 IMAGE, VECTOR, LENGTH, FORCE, SPLINE = 0, 3, 6, 7, 8
 
@@ -65,8 +65,9 @@ class Stages(NamedTuple):
     """The stages of S smearings, the last one the RDF's own.
 
     ``sizes`` (4, S): grid points, mesh nodes per grid point, nodes on either side of a grid point,
-    largest number of evaluations. ``limits`` (4, S): the mesh and the longest step in Å; the
-    distance and the relative fall of the loss that end a stage. ``taps`` (S, 2 half + 1) the
+    largest number of evaluations. ``limits`` (5, S): the mesh and the longest step in Å; the
+    distance and the relative fall of the loss that end a stage; beyond how many Å a distance does
+    not count. ``taps`` (S, 2 half + 1) the
     prefiltered Gaussian, ``scale`` (S, channels * points) what a count is multiplied by,
     ``targets`` (S, k, channels * points) standardised; rows are padded with zeros.
     """
@@ -81,7 +82,6 @@ class Stages(NamedTuple):
 class Rules(NamedTuple):
     """Numbers of the request and settings; lengths in Å, volumes in Å^3."""
 
-    reach: float
     skin: float
     strain_length: float
     penalty: float
@@ -230,7 +230,7 @@ def invert(lattice, inverse):  # pragma: no cover - compiled
 
 
 @inner
-def list_is_safe(c, crystals, rules, work):  # pragma: no cover - compiled
+def list_is_safe(c, reach, crystals, rules, work):  # pragma: no cover - compiled
     """Whether no unlisted pair can be within reach.
 
     A vector v of the listed cell becomes v (1 + E) plus the displacements of its two atoms, so
@@ -256,13 +256,13 @@ def list_is_safe(c, crystals, rules, work):  # pragma: no cover - compiled
                 value += change * work.cells[NOW, i, j]
             square += value * value
         moved = max(moved, square)
-    left = (rules.reach + rules.skin) * (1.0 - math.sqrt(strain)) - 2.0 * math.sqrt(moved)
-    return left >= rules.reach
+    left = (reach + rules.skin) * (1.0 - math.sqrt(strain)) - 2.0 * math.sqrt(moved)
+    return left >= reach
 
 
 @inner
-def list_images(i, j, filled, rules, work):  # pragma: no cover - compiled
-    """Append the images of atom j within reach and skin of atom i; -1 where there is no room.
+def list_images(i, j, filled, reach, work):  # pragma: no cover - compiled
+    """Append the images of atom j within ``reach`` of atom i; -1 where there is no room.
 
     Of an atom's own images, which come in pairs, one each. Components are bounded from the last to
     the first (Fincke and Pohst, Math. Comput. 44, 463 (1985)): exact however skewed the cell.
@@ -271,7 +271,6 @@ def list_images(i, j, filled, rules, work):  # pragma: no cover - compiled
     d0 = work.atoms[NOW, j, 0] - work.atoms[NOW, i, 0]
     d1 = work.atoms[NOW, j, 1] - work.atoms[NOW, i, 1]
     d2 = work.atoms[NOW, j, 2] - work.atoms[NOW, i, 2]
-    reach = rules.reach + rules.skin
     own = i == j
     far2 = reach / lattice[2, 2]
     for k2 in range(0 if own else math.ceil(-far2 - d2), math.floor(far2 - d2) + 1):
@@ -299,7 +298,7 @@ def list_images(i, j, filled, rules, work):  # pragma: no cover - compiled
 
 
 @inner
-def make_list(c, crystals, rules, work):  # pragma: no cover - compiled
+def make_list(c, reach, crystals, rules, work):  # pragma: no cover - compiled
     """List the distances from one atom of each orbit; whether there was room."""
     starts, orbits = crystals.starts[c], crystals.orbits[c]
     number = 0
@@ -312,14 +311,16 @@ def make_list(c, crystals, rules, work):  # pragma: no cover - compiled
             i = starts[large]
             size = starts[large + 1] - i
             for j in range(starts[small], starts[small + 1]):
-                filled = list_images(i, j, filled, rules, work)
+                filled = list_images(i, j, filled, reach + rules.skin, work)
                 if filled < 0:
                     return False
                 work.blocks[number, 0] = i
                 work.blocks[number, 1] = j
                 work.blocks[number, 3] = crystals.species[c, large]
                 work.blocks[number, 4] = crystals.species[c, small]
-                work.blocks[number, 2] = rules.channels[work.blocks[number, 3], work.blocks[number, 4]]
+                work.blocks[number, 2] = rules.channels[
+                    work.blocks[number, 3], work.blocks[number, 4]
+                ]
                 work.blocks[number, 5] = filled
                 work.weight[number] = size if a == b and i != j else 2.0 * size
                 number += 1
@@ -386,15 +387,27 @@ def measure(rules, work):  # pragma: no cover - compiled
 @inner
 def spread(stage, stages, work):  # pragma: no cover - compiled
     """Counts on the mesh, then convolved into ``work.fingerprint``."""
-    points, phases, half = stages.sizes[POINTS, stage], stages.sizes[PHASES, stage], stages.sizes[HALF, stage]
+    points, phases, half = (
+        stages.sizes[POINTS, stage],
+        stages.sizes[PHASES, stage],
+        stages.sizes[HALF, stage],
+    )
     nodes = (points - 1) * phases + 2 * half + 1
     columns = -(-nodes // phases)
     inverse = 1.0 / stages.limits[NODE, stage]
     offset = half - 0.5 * phases
     number = work.sizes[1]
     lengths, places = work.pairs[LENGTH, :number], work.place[:number]
-    w0, w1, w2 = work.pairs[SPLINE, :number], work.pairs[SPLINE + 1, :number], work.pairs[SPLINE + 2, :number]
-    w3, w4, w5 = work.pairs[SPLINE + 3, :number], work.pairs[SPLINE + 4, :number], work.pairs[SPLINE + 5, :number]
+    w0, w1, w2 = (
+        work.pairs[SPLINE, :number],
+        work.pairs[SPLINE + 1, :number],
+        work.pairs[SPLINE + 2, :number],
+    )
+    w3, w4, w5 = (
+        work.pairs[SPLINE + 3, :number],
+        work.pairs[SPLINE + 4, :number],
+        work.pairs[SPLINE + 5, :number],
+    )
     for e in range(number):
         t = lengths[e] * inverse + offset
         place = np.int32(t)
@@ -404,10 +417,14 @@ def spread(stage, stages, work):  # pragma: no cover - compiled
         yy = y * y
         places[e] = place - 2
         w0[e] = yy * yy * y * (1.0 / 120.0)
-        w1[e] = (26.0 + x * (-50.0 + x * (20.0 + x * (20.0 + x * (-20.0 + 5.0 * x))))) * (1.0 / 120.0)
+        w1[e] = (26.0 + x * (-50.0 + x * (20.0 + x * (20.0 + x * (-20.0 + 5.0 * x))))) * (
+            1.0 / 120.0
+        )
         w2[e] = (66.0 + xx * (-60.0 + xx * (30.0 - 10.0 * x))) * (1.0 / 120.0)
         w3[e] = (66.0 + yy * (-60.0 + yy * (30.0 - 10.0 * y))) * (1.0 / 120.0)
-        w4[e] = (26.0 + y * (-50.0 + y * (20.0 + y * (20.0 + y * (-20.0 + 5.0 * y))))) * (1.0 / 120.0)
+        w4[e] = (26.0 + y * (-50.0 + y * (20.0 + y * (20.0 + y * (-20.0 + 5.0 * y))))) * (
+            1.0 / 120.0
+        )
         w5[e] = xx * xx * x * (1.0 / 120.0)
     channels = work.mesh.shape[0]
     for channel in range(channels):
@@ -471,7 +488,11 @@ def compare(stage, target, stages, work):  # pragma: no cover - compiled
 @inner
 def gather(stage, stages, work):  # pragma: no cover - compiled
     """Add the derivative of Pearson's distance by each listed distance to ``work.force``."""
-    points, phases, half = stages.sizes[POINTS, stage], stages.sizes[PHASES, stage], stages.sizes[HALF, stage]
+    points, phases, half = (
+        stages.sizes[POINTS, stage],
+        stages.sizes[PHASES, stage],
+        stages.sizes[HALF, stage],
+    )
     nodes = (points - 1) * phases + 2 * half + 1
     columns = -(-nodes // phases)
     for channel in range(work.mesh.shape[0]):
@@ -566,7 +587,9 @@ def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compi
                 for j in range(i + 1):
                     value += lattice[i, j] * pull[m, j]
                 for n in range(work.first[k], work.first[k + 1]):
-                    work.rows[GRADIENT, n] += rotation[i, tables.columns[position, n - work.first[k]]] * value
+                    work.rows[GRADIENT, n] += (
+                        rotation[i, tables.columns[position, n - work.first[k]]] * value
+                    )
     inverse = work.cells[INVERSE]
     invert(lattice, inverse)
     by_cell = work.cells[BY_CELL]
@@ -597,9 +620,10 @@ def evaluate(p, c, stage, target, crystals, stages, rules, tables, work):  # pra
     held = set_crystal(p, c, crystals, tables, rules, work)
     if held == 3:
         return np.inf, np.inf, 0.0
-    if work.sizes[0] == 0 or not list_is_safe(c, crystals, rules, work):
+    reach = stages.limits[REACH, stage]
+    if work.sizes[0] == 0 or not list_is_safe(c, reach, crystals, rules, work):
         work.sizes[0] = 0
-        if not make_list(c, crystals, rules, work):
+        if not make_list(c, reach, crystals, rules, work):
             work.sizes[0] = 0
             return np.inf, np.inf, 0.0
     penalty, closest = measure(rules, work)
@@ -682,7 +706,9 @@ def move(factor, orbits, work):  # pragma: no cover - compiled
         for n in range(work.first[k + 1] - start - 1, -1, -1):
             value = factor * work.rows[STEP, start + n]
             for m in range(n + 1, work.first[k + 1] - start):
-                value -= chol[m, n] * (work.rows[TRIAL, start + m] - work.rows[PARAMETERS, start + m])
+                value -= chol[m, n] * (
+                    work.rows[TRIAL, start + m] - work.rows[PARAMETERS, start + m]
+                )
             work.rows[TRIAL, start + n] = work.rows[PARAMETERS, start + n] + value / chol[n, n]
 
 
@@ -776,6 +802,7 @@ def descend_stage(
     held = np.int64(0)
     accepted = np.int64(-1)
     loss = distance = closest = path = slope = factor = checked = 0.0
+    work.sizes[0] = 0  # the reach is another
     for n in range(count):
         trial[n] = p[n]
     # One place that evaluates, for the start and every trial: it compiles several times as fast.
@@ -823,7 +850,9 @@ def descend_stage(
             kept = np.int64(0)
         else:
             break
-        if used >= steps or (distance <= stages.limits[STOP, stage] and (closest >= 1.0 or not last)):
+        if used >= steps or (
+            distance <= stages.limits[STOP, stage] and (closest >= 1.0 or not last)
+        ):
             break
         slope = 0.0
         while slope >= 0.0:

@@ -123,6 +123,8 @@ class CrystalParameters:
         Atoms of orbit k are ``starts[k]:starts[k + 1]``.
     coordinates : (n, w, 3) float64
         The vector ``u`` of each orbit; components that are not free are zero.
+    atoms : int
+        Atoms of each crystal.
     """
 
     systems: np.ndarray
@@ -132,6 +134,7 @@ class CrystalParameters:
     species: np.ndarray
     starts: np.ndarray
     coordinates: np.ndarray
+    atoms: int
 
     @classmethod
     def of(cls, crystals: CrystalBatch) -> CrystalParameters:
@@ -177,9 +180,8 @@ class CrystalParameters:
             members = np.flatnonzero(systems == system)
             for number, (i, j) in enumerate(holders):
                 cells[members, number] = triangular[members, i, j]
-        parameters = cls(
-            systems, cells, (sites >= 0).sum(axis=1), positions, species, starts, coordinates
-        )
+        orbits = (sites >= 0).sum(axis=1)
+        parameters = cls(systems, cells, orbits, positions, species, starts, coordinates, atoms)
         parameters._compare(crystals, triangular)
         return parameters
 
@@ -200,8 +202,7 @@ class CrystalParameters:
         """Cells (n, 3, 3), Å, and fractional coordinates (n, atoms, 3) in [0, 1)."""
         tables, more = wyckoff_tables(), position_tables()
         lattices = np.einsum("np,npij->nij", self.cells, CELL_BASIS[self.systems])
-        atoms = int(self.starts[:, -1].max(initial=0))
-        number = np.arange(atoms)
+        number = np.arange(self.atoms)
         orbit = (number[None, :, None] >= self.starts[:, None, 1:]).sum(axis=2)
         rows = np.arange(len(self.cells))[:, None]
         within = number[None, :] - self.starts[rows, orbit]
@@ -226,11 +227,11 @@ def into_cell(coordinates: np.ndarray) -> np.ndarray:
 
 def _lower_triangular(lattices: np.ndarray) -> np.ndarray:
     """The cells turned so that a is along x and b in the plane of x and y, left hands mirrored."""
+    good = np.isfinite(lattices).all(axis=(1, 2))
+    good[good] = np.abs(np.linalg.det(lattices[good])) > 1e-6
+    _refuse(~good, "has a flat or non-finite cell; drop it")
     above = np.abs(np.triu(lattices, 1)).max(axis=(1, 2), initial=0.0)
     diagonal = np.diagonal(lattices, axis1=1, axis2=2).min(axis=1, initial=np.inf)
-    if not (np.isfinite(lattices).all((1, 2)) & (np.abs(np.linalg.det(lattices)) > 1e-6)).all():
-        bad = ~(np.isfinite(lattices).all((1, 2)) & (np.abs(np.linalg.det(lattices)) > 1e-6))
-        _refuse(bad, "has a flat or non-finite cell; drop it")
     turned = lattices.copy()
     other = (above > 0.0) | (diagonal <= 0.0)
     gram = lattices[other] @ lattices[other].transpose(0, 2, 1)
@@ -241,3 +242,17 @@ def _lower_triangular(lattices: np.ndarray) -> np.ndarray:
 def _refuse(bad: np.ndarray, text: str) -> None:
     if bad.any():
         raise GuidingError(f"crystal {int(np.argmax(bad))} of the batch {text}")
+
+
+def without_symmetry(crystals: CrystalBatch) -> CrystalBatch:
+    """The same crystals as members of P1: every atom and all of the cell are free.
+
+    A descent of a symmetric crystal still keeps its symmetry, because the gradient does, but only
+    up to rounding, which grows; displace the atoms a little to leave it for good.
+    """
+    n, atoms = crystals.fractional_coordinates.shape[:2]
+    return replace(
+        crystals,
+        space_groups=np.ones(n, dtype=np.int64),
+        sites=np.tile(crystals.species_index.astype(np.int16), (n, 1)).reshape(n, atoms),
+    )

@@ -26,7 +26,7 @@ from crysearch.fingerprints.kernel import SMEARING_REACH
 from crysearch.guiding.kernel import SPLINE_NODES, Stages
 
 #: Half-width of the Gaussian of the broad stages, whose loss need not be exact.
-BROAD_REACH = 5.0
+BROAD_REACH = 5.5
 _POINTS_PER_SMEARING = 1.5
 _NODES_PER_SMEARING = 3.0
 _UNKNOWN_EDGE = 3.0
@@ -89,8 +89,9 @@ class Stage:
 
     @property
     def reach(self) -> float:
-        """Å: no distance beyond touches a grid point."""
-        return self.end + (self.half + SPLINE_NODES) * self.node
+        """Å: a distance beyond touches no grid point."""
+        # Its outermost of six nodes, three after the one before it, is the last of the mesh.
+        return self.end + (self.half - 2 - 0.5 * self.phases) * self.node
 
     def taps(self) -> np.ndarray:
         """(2 half + 1,): coefficients whose spline passes through the Gaussian at the nodes."""
@@ -169,6 +170,7 @@ def stage_arrays(
     rdf: RadialDistributionFunction,
     targets: np.ndarray,
     populations: np.ndarray,
+    shortest_reach: float,
     steps: tuple[int, ...],
     longest_steps: tuple[float, ...],
     stop: tuple[float, ...],
@@ -207,7 +209,15 @@ def stage_arrays(
             ],
             dtype=np.int64,
         ),
-        limits=np.array([[stage.node for stage in stages], longest_steps, stop, stall]),
+        limits=np.array(
+            [
+                [stage.node for stage in stages],
+                longest_steps,
+                stop,
+                stall,
+                [max(stage.reach, shortest_reach) for stage in stages],
+            ]
+        ),
         taps=taps,
         scale=scale,
         targets=known,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crysearch.guiding import Guide, choose_targets
+from crysearch.guiding import Guide, TargetChoice
 from crysearch.records import RecordStore, batches, documents
 from crysearch.sampling import create_sampler
 from crysearch.screening import NEAR, DistinctFingerprints
@@ -218,8 +218,11 @@ class _GuidedBatchMaker:
         started = time.perf_counter()
         seed = (self.spec.seed, self.formula_units, batch, _GROUP)
         crystals = self.sampler.sample(self.spec.guiding.batch_size, seed)
-        target = choose_targets(self.guide.broad_distances(crystals), self.spec.guiding.choice)
-        guided = self.guide.descend(crystals, target)
+        # Uses are counted within the batch, so that no batch depends on another.
+        unused = np.zeros(len(self.targets), dtype=np.int64)
+        distances = self.guide.broad_distances(crystals)
+        preferences, _ = TargetChoice(self.spec.guiding.choice).assign(distances, unused)
+        guided = self.guide.descend(crystals, preferences)
         rows = np.flatnonzero(guided.reached)
         arrived = guided.crystals.select(rows)
         fingerprints = self.rdf.compute(

@@ -298,4 +298,3 @@ class _BatchMaker:
         )
         self.records.upsert("batches", [document])
         return document["counts"]
-
