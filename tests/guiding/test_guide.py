@@ -13,8 +13,8 @@ from crysearch.errors import GuidingError
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance_matrix
 from crysearch.guiding import (
     OUTCOMES,
-    GuidedBatch,
     Guide,
+    GuidedBatch,
     GuidingSettings,
     TargetChoice,
     without_symmetry,
@@ -84,7 +84,7 @@ def test_without_symmetry_nearly_all_arrive(crystals) -> None:
 
 
 def test_nothing_depends_on_the_rest_of_the_batch(crystals, guided) -> None:
-    guide, batch = guided
+    guide, _ = guided
     targets = np.tile(np.arange(3), (200, 1))
     whole = guide.descend(crystals, targets)
     order = np.random.default_rng(3).permutation(200)
@@ -259,7 +259,7 @@ def test_wrong_targets_and_requests(crystals) -> None:
     ):
         with pytest.raises(GuidingError, match=f"targets: .*{text}"):
             Guide(RDF, bad, silicon(8))
-    with pytest.raises(GuidingError, match="smearings: 0.05 Å is not broader"):
+    with pytest.raises(GuidingError, match=r"smearings: 0\.05 Å is not broader"):
         Guide(RDF, good, silicon(8), GuidingSettings(smearings=(0.4, 0.05)))
     with pytest.raises(GuidingError, match="smearings: 2 Å leaves too little"):
         Guide(RDF, good, silicon(8), GuidingSettings(smearings=(2.0, 0.15)))

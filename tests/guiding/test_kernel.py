@@ -1,4 +1,4 @@
-"""The compiled loss: the fingerprint's own distance, and a gradient that finite differences give."""
+"""The compiled loss: the fingerprint's own distance, and the gradient of finite differences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crysearch.guiding import Guide, GuidingSettings, kernel
 from crysearch.guiding.parameters import CrystalParameters, position_tables
 from crysearch.guiding.stages import make_stages
 from crysearch.sampling import CrystalBatch, CrystalRequest, create_sampler
-from guided_crystals import ALUMINA, TIN_SELENIDE, known, request_in_group, silicon
+from guided_crystals import TIN_SELENIDE, known, request_in_group, silicon
 
 RDFS = {
     "g": RadialDistributionFunction(),

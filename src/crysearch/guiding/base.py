@@ -46,8 +46,8 @@ class GuidingSettings:
         Distances are pushed to this multiple of the minimum, so that the check, which is hard,
         does not fail for a hair's breadth.
     volume : {"free", "bounded", "fixed"}
-        The volume of the cell follows the target, or does so within the request's range, or stays
-        as it was drawn.
+        The volume of the cell follows the target, whatever the request's range, or does so within
+        that range, or stays as it was drawn.
     strain_length : float
         A strain counts as a displacement of this length times it, Å.
     memory : int
@@ -107,7 +107,7 @@ class GuidingSettings:
                 f"wanted_distance: {self.wanted_distance!r} is not a Pearson's distance; "
                 "give a number above 0 and below 2, such as the screening threshold 0.13"
             )
-        if not (_is_number(self.stop_distance) and 0.0 < self.stop_distance):
+        if not (_is_number(self.stop_distance) and self.stop_distance > 0.0):
             raise GuidingError(
                 f"stop_distance: {self.stop_distance!r} is not a positive number; no descent ends "
                 "at exactly 0, so give the distance that is near enough"
