@@ -437,14 +437,14 @@ def spread(stage, stages, work):  # pragma: no cover - compiled
     for block in range(work.sizes[0]):
         mesh, weight = work.mesh[work.blocks[block, 2]], work.weight[block]
         for e in range(np.uint64(start), np.uint64(work.blocks[block, 5])):
-            n = np.uint64(places[e])
-            if n < largest:
-                mesh[n] += weight * w0[e]
-                mesh[n + U1] += weight * w1[e]
-                mesh[n + U2] += weight * w2[e]
-                mesh[n + U3] += weight * w3[e]
-                mesh[n + U4] += weight * w4[e]
-                mesh[n + U5] += weight * w5[e]
+            node = np.uint64(places[e])
+            if node < largest:
+                mesh[node] += weight * w0[e]
+                mesh[node + U1] += weight * w1[e]
+                mesh[node + U2] += weight * w2[e]
+                mesh[node + U3] += weight * w3[e]
+                mesh[node + U4] += weight * w4[e]
+                mesh[node + U5] += weight * w5[e]
         start = work.blocks[block, 5]
     for channel in range(channels):
         for phase in range(phases):
@@ -520,8 +520,8 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
         mesh, weight = work.mesh[work.blocks[block, 2]], work.weight[block] * inverse / 24.0
         for e in range(np.uint64(start), np.uint64(work.blocks[block, 5])):
             place = places[e]
-            n = np.uint64(place)
-            if n < largest:
+            node = np.uint64(place)
+            if node < largest:
                 # The derivative of the spline, by its five differences' weights (quartic).
                 x = lengths[e] * inverse + offset - (place + 2)
                 y = 1.0 - x
@@ -533,11 +533,11 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
                 q3 = 1.0 + x * (4.0 + x * (6.0 + x * (4.0 - 4.0 * x)))
                 q2 = 24.0 - q0 - q1 - q3 - q4
                 forces[e] += weight * (
-                    q0 * (mesh[n + U1] - mesh[n])
-                    + q1 * (mesh[n + U2] - mesh[n + U1])
-                    + q2 * (mesh[n + U3] - mesh[n + U2])
-                    + q3 * (mesh[n + U4] - mesh[n + U3])
-                    + q4 * (mesh[n + U5] - mesh[n + U4])
+                    q0 * (mesh[node + U1] - mesh[node])
+                    + q1 * (mesh[node + U2] - mesh[node + U1])
+                    + q2 * (mesh[node + U3] - mesh[node + U2])
+                    + q3 * (mesh[node + U4] - mesh[node + U3])
+                    + q4 * (mesh[node + U5] - mesh[node + U4])
                 )
         start = work.blocks[block, 5]
 
