@@ -36,7 +36,7 @@ class GuidingSettings:
         Standard deviations of the Gaussian, Å, of the stages before the last, from broad to narrow
         and all broader than the RDF's own, which the last stage always has. Broad peaks overlap
         from afar, so that a crystal feels where its distances have to go. A crystal that a broad
-        stage leaves beyond ``wanted_distance`` is given up: distances only grow as peaks narrow.
+        stage leaves beyond ``wanted_distance`` is given up: it hardly ever arrives.
     steps : tuple of int
         Largest number of evaluations of each stage, the last one included.
     longest_steps : tuple of float
