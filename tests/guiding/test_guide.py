@@ -73,7 +73,7 @@ def test_those_that_arrive_keep_every_promise(guided) -> None:
 
 
 def test_without_symmetry_nearly_all_arrive(crystals) -> None:
-    """As in the published observation that broad peaks first lead nearly everywhere."""
+    """What keeps symmetric crystals from arriving is their symmetry, not the descent."""
     free = without_symmetry(crystals)
     noise = np.random.default_rng(2).normal(0.0, 0.005, free.fractional_coordinates.shape)
     free = replace(free, fractional_coordinates=(free.fractional_coordinates + noise) % 1.0)
@@ -84,7 +84,7 @@ def test_without_symmetry_nearly_all_arrive(crystals) -> None:
 
 
 def test_nothing_depends_on_the_rest_of_the_batch(crystals, guided) -> None:
-    guide, batch = guided
+    guide, _ = guided
     targets = np.tile(np.arange(3), (200, 1))
     whole = guide.descend(crystals, targets)
     order = np.random.default_rng(3).permutation(200)
@@ -99,7 +99,7 @@ def test_nothing_depends_on_the_rest_of_the_batch(crystals, guided) -> None:
     np.testing.assert_array_equal(guide.broad_distances(crystals.select([7])), broad[[7]])
 
 
-def test_another_process_gives_the_same(crystals) -> None:
+def test_another_process_gives_the_same(crystals, tmp_path) -> None:
     code = (
         "from crysearch.fingerprints import *; from crysearch.guiding import *\n"
         "from crysearch.sampling import create_sampler\n"
@@ -111,7 +111,7 @@ def test_another_process_gives_the_same(crystals) -> None:
         "print(guided.distance_after.tobytes().hex())\n"
     )
     paths = [path for path in sys.path if path]
-    environment = {"PYTHONPATH": ":".join(paths), "PATH": "/usr/bin:/bin", "HOME": "/tmp"}
+    environment = {"PYTHONPATH": ":".join(paths), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
@@ -259,7 +259,7 @@ def test_wrong_targets_and_requests(crystals) -> None:
     ):
         with pytest.raises(GuidingError, match=f"targets: .*{text}"):
             Guide(RDF, bad, silicon(8))
-    with pytest.raises(GuidingError, match="smearings: 0.05 Å is not broader"):
+    with pytest.raises(GuidingError, match=r"smearings: 0\.05 Å is not broader"):
         Guide(RDF, good, silicon(8), GuidingSettings(smearings=(0.4, 0.05)))
     with pytest.raises(GuidingError, match="smearings: 2 Å leaves too little"):
         Guide(RDF, good, silicon(8), GuidingSettings(smearings=(2.0, 0.15)))

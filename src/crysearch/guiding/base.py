@@ -29,12 +29,14 @@ class GuidingSettings:
         A crystal has reached its target at this Pearson's distance, in (0, 2); the published
         screening threshold is 0.13.
     stop_distance : float
-        The descent goes on until this distance, at most ``wanted_distance``. Going further than
-        wanted costs steps and brings crystals closer to the target's minimum of energy.
+        The descent goes on until this distance, at most ``wanted_distance``. Most crystals
+        that reach the wanted distance go on to a small one in a few steps; how far they should
+        go is a choice between likeness and variety.
     smearings : tuple of float
-        Standard deviations of the Gaussian, Å, of the stages before the last, from broad to narrow.
-        The last stage always has the RDF's own, to which these are relative lower bounds. Broad
-        peaks overlap from afar, so that a crystal feels where its distances have to go.
+        Standard deviations of the Gaussian, Å, of the stages before the last, from broad to narrow
+        and all broader than the RDF's own, which the last stage always has. Broad peaks overlap
+        from afar, so that a crystal feels where its distances have to go. A crystal that a broad
+        stage leaves beyond ``wanted_distance`` is given up: it hardly ever arrives.
     steps : tuple of int
         Largest number of evaluations of each stage, the last one included.
     longest_steps : tuple of float
@@ -46,8 +48,8 @@ class GuidingSettings:
         Distances are pushed to this multiple of the minimum, so that the check, which is hard,
         does not fail for a hair's breadth.
     volume : {"free", "bounded", "fixed"}
-        The volume of the cell follows the target, or does so within the request's range, or stays
-        as it was drawn.
+        The volume of the cell follows the target, whatever the request's range, or does so within
+        that range, or stays as it was drawn.
     strain_length : float
         A strain counts as a displacement of this length times it, Å.
     memory : int

@@ -35,6 +35,8 @@ REACHED, TOO_FAR, TOO_CLOSE, FAILED = range(4)
 FREE, BOUNDED, FIXED = range(3)
 #: So many steps apart, the loss must have fallen.
 CHECK_EVERY = 10
+# Without a sign: an index that may be negative is looked at twice.
+U1, U2, U3, U4, U5 = (np.uint64(number) for number in range(1, 6))
 #: Nodes beyond the outermost grid point's Gaussian that the spline's six weights touch.
 SPLINE_NODES = 3
 
@@ -430,18 +432,19 @@ def spread(stage, stages, work):  # pragma: no cover - compiled
     for channel in range(channels):
         for n in range(columns * phases):
             work.mesh[channel, n] = 0.0
+    largest = np.uint64(nodes - 5)
     start = 0
     for block in range(work.sizes[0]):
         mesh, weight = work.mesh[work.blocks[block, 2]], work.weight[block]
-        for e in range(start, work.blocks[block, 5]):
-            n = work.place[e]
-            if n + 5 < nodes:
-                mesh[n] += weight * work.pairs[SPLINE, e]
-                mesh[n + 1] += weight * work.pairs[SPLINE + 1, e]
-                mesh[n + 2] += weight * work.pairs[SPLINE + 2, e]
-                mesh[n + 3] += weight * work.pairs[SPLINE + 3, e]
-                mesh[n + 4] += weight * work.pairs[SPLINE + 4, e]
-                mesh[n + 5] += weight * work.pairs[SPLINE + 5, e]
+        for e in range(np.uint64(start), np.uint64(work.blocks[block, 5])):
+            node = np.uint64(places[e])
+            if node < largest:
+                mesh[node] += weight * w0[e]
+                mesh[node + U1] += weight * w1[e]
+                mesh[node + U2] += weight * w2[e]
+                mesh[node + U3] += weight * w3[e]
+                mesh[node + U4] += weight * w4[e]
+                mesh[node + U5] += weight * w5[e]
         start = work.blocks[block, 5]
     for channel in range(channels):
         for phase in range(phases):
@@ -510,14 +513,17 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
                 work.mesh[channel, n * phases + phase] = work.split[phase * columns + n]
     inverse = 1.0 / stages.limits[NODE, stage]
     offset = half - 0.5 * phases
+    places, lengths, forces = work.place, work.pairs[LENGTH], work.pairs[FORCE]
+    largest = np.uint64(nodes - 5)
     start = 0
     for block in range(work.sizes[0]):
         mesh, weight = work.mesh[work.blocks[block, 2]], work.weight[block] * inverse / 24.0
-        for e in range(start, work.blocks[block, 5]):
-            n = work.place[e]
-            if n + 5 < nodes:
+        for e in range(np.uint64(start), np.uint64(work.blocks[block, 5])):
+            place = places[e]
+            node = np.uint64(place)
+            if node < largest:
                 # The derivative of the spline, by its five differences' weights (quartic).
-                x = work.pairs[LENGTH, e] * inverse + offset - (n + 2)
+                x = lengths[e] * inverse + offset - (place + 2)
                 y = 1.0 - x
                 xx = x * x
                 yy = y * y
@@ -526,12 +532,12 @@ def gather(stage, stages, work):  # pragma: no cover - compiled
                 q1 = 1.0 + y * (4.0 + y * (6.0 + y * (4.0 - 4.0 * y)))
                 q3 = 1.0 + x * (4.0 + x * (6.0 + x * (4.0 - 4.0 * x)))
                 q2 = 24.0 - q0 - q1 - q3 - q4
-                work.pairs[FORCE, e] += weight * (
-                    q0 * (mesh[n + 1] - mesh[n])
-                    + q1 * (mesh[n + 2] - mesh[n + 1])
-                    + q2 * (mesh[n + 3] - mesh[n + 2])
-                    + q3 * (mesh[n + 4] - mesh[n + 3])
-                    + q4 * (mesh[n + 5] - mesh[n + 4])
+                forces[e] += weight * (
+                    q0 * (mesh[node + U1] - mesh[node])
+                    + q1 * (mesh[node + U2] - mesh[node + U1])
+                    + q2 * (mesh[node + U3] - mesh[node + U2])
+                    + q3 * (mesh[node + U4] - mesh[node + U3])
+                    + q4 * (mesh[node + U5] - mesh[node + U4])
                 )
         start = work.blocks[block, 5]
 
@@ -945,8 +951,8 @@ def descend(
                 if visit < 0:
                     before = distance
                 elif distance > rules.wanted:
-                    # Distances are smaller the broader the peaks: what is too far from a broad
-                    # target hardly ever reaches the sharp one.
+                    # Distances are mostly smaller the broader the peaks. Of 600 Si8 crystals as
+                    # many arrived without this rule, which saves a sixth of the time.
                     hopeless = True
                 if not math.isfinite(distance):
                     break

@@ -86,7 +86,7 @@ def position_tables() -> PositionTables:
     columns = np.full((number, 3), -1, dtype=np.int64)
     recovery = np.zeros((number, 3, 3))
     firsts = tables.rotations[tables.operation_start[:-1]].astype(np.int64)
-    rows = {n: list(itertools.combinations(range(3), n)) for n in range(1, 4)}
+    rows = {n: np.array(list(itertools.combinations(range(3), n))) for n in range(1, 4)}
     for position, first in enumerate(firsts):
         free = np.flatnonzero(first.any(axis=0))
         columns[position, : len(free)] = free
