@@ -67,8 +67,8 @@ LINES = {
     "SnSe": ("mp-691", "mp-2168", "mp-2693", "mp-628773"),
 }
 #: Relaxations per group.
-NUMBERS = {"Si8": 30, "Si16": 20, "Sn4Se4": 30}
-VARIANTS = ("screened", "replicas", "references", "lines")
+NUMBERS = {"Si8": 30, "Si16": 20, "Sn4Se4": 20}
+VARIANTS = ("screened", "replicas", "references", "lines", "dropped")
 COLUMNS = {
     "I": "I, near a known structure",
     "II": "II, near a replica",
@@ -76,6 +76,7 @@ COLUMNS = {
     "replicas": "IV, guided onto replicas",
     "references": "IV, onto known structures",
     "lines": "IV, onto interpolated replicas",
+    "dropped": "IV, onto known structures, symmetry dropped",
 }
 
 
@@ -99,7 +100,10 @@ def specification(system: str, variant: str, seed: int, number: int) -> SearchSp
             "screening": {
                 "quotas": quotas if screened else {"I": 0, "II": 0, "III": 0, "IV": number}
             },
-            "guiding": {"targets": "references" if variant == "references" else "replicas"},
+            "guiding": {
+                "targets": "references" if variant in ("references", "dropped") else "replicas",
+                "symmetry": "dropped" if variant == "dropped" else "kept",
+            },
             "relaxation": {"maximum_reference_atoms": 8},
             "seed": seed,
         }
@@ -265,7 +269,7 @@ def report(system: str, found: dict[str, list[Sample]], number: int) -> None:
 def main() -> None:
     """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--number", type=int, help="relaxations per group; 30, 20 of Si16")
+    parser.add_argument("--number", type=int, help="relaxations per group; 30 of Si8, else 20")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--systems", nargs="*", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)

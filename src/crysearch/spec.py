@@ -221,6 +221,17 @@ class GuidingSpec(SpecPart):
         description="`nearest`: each crystal to the target nearest to it; `balanced`: to the one "
         "least used in its batch among those not much farther.",
     )
+    tries: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="Targets tried one after the other until a crystal reaches one."
+    )
+    symmetry: Literal["kept", "dropped"] = Field(
+        "kept",
+        description="`kept`: crystals move within their space group; `dropped`: atoms are first "
+        "displaced by `displacement`, and all are free.",
+    )
+    displacement: NonNegativeFloat = Field(
+        0.03, description="Standard deviation of the displacements where symmetry is dropped, Å."
+    )
     stop_distance: Annotated[float, Field(gt=0, lt=2)] = Field(
         0.10,
         description="Pearson's distance to the target at which the descent ends; a crystal is kept "
@@ -231,13 +242,13 @@ class GuidingSpec(SpecPart):
         description="`free`, `bounded` to the range of the random crystals, or `fixed` as drawn.",
     )
     smearings: tuple[PositiveFloat, ...] = Field(
-        (0.30, 0.15), description="Smearings of the stages before the fingerprint's own, Å."
+        (0.40, 0.15), description="Smearings of the stages before the fingerprint's own, Å."
     )
     steps: tuple[PositiveInt, ...] = Field(
         (50, 50, 100), description="Evaluations at most in each stage, the last one included."
     )
     longest_steps: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        (0.15, 0.10, 0.05), description="Largest displacement in one step of each stage, Å."
+        (0.30, 0.20, 0.10), description="Largest displacement in one step of each stage, Å."
     )
     penalty: NonNegativeFloat = Field(
         30.0, description="Weight of distances below the minimum, beside Pearson's distance."

@@ -113,6 +113,17 @@ def test_without_symmetry_everything_is_free() -> None:
     np.testing.assert_allclose(coordinates, batch.fractional_coordinates, atol=1e-12)
 
 
+def test_displacements_are_in_angstrom_and_from_the_seed() -> None:
+    batch = create_sampler("wyckoff", silicon(8)).sample(400, 2)
+    moved = without_symmetry(batch, 0.05, (1, 2))
+    difference = moved.fractional_coordinates - batch.fractional_coordinates
+    vectors = (difference - np.round(difference)) @ batch.lattices
+    assert vectors.std() == pytest.approx(0.05, rel=0.03)
+    again = without_symmetry(batch, 0.05, (1, 2)).fractional_coordinates
+    np.testing.assert_array_equal(moved.fractional_coordinates, again)
+    assert (without_symmetry(batch, 0.05, 3).fractional_coordinates != again).all()
+
+
 def test_what_is_not_as_it_says_is_refused() -> None:
     batch = create_sampler("wyckoff", silicon(8)).sample(40, 6)
     row = int(np.flatnonzero(batch.space_groups > 15)[0])

@@ -15,6 +15,7 @@ parameters is therefore a crystal of the group, exactly.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -244,15 +245,30 @@ def _refuse(bad: np.ndarray, text: str) -> None:
         raise GuidingError(f"crystal {int(np.argmax(bad))} of the batch {text}")
 
 
-def without_symmetry(crystals: CrystalBatch) -> CrystalBatch:
+def without_symmetry(
+    crystals: CrystalBatch, displacement: float = 0.0, seed: int | Sequence[int] = 0
+) -> CrystalBatch:
     """The same crystals as members of P1: every atom and all of the cell are free.
 
     A descent of a symmetric crystal still keeps its symmetry, because the gradient does, but only
-    up to rounding, which grows; displace the atoms a little to leave it for good.
+    up to rounding, which grows; atoms that are displaced a little leave it for good.
+
+    Parameters
+    ----------
+    crystals : CrystalBatch
+    displacement : float
+        Standard deviation, Å, of what is added to each Cartesian coordinate.
+    seed : int or sequence of int
+        Of the displacements.
     """
     n, atoms = crystals.fractional_coordinates.shape[:2]
+    coordinates = crystals.fractional_coordinates
+    if displacement:
+        noise = np.random.default_rng(seed).normal(0.0, displacement, coordinates.shape)
+        coordinates = (coordinates + noise @ np.linalg.inv(crystals.lattices)) % 1.0
     return replace(
         crystals,
+        fractional_coordinates=coordinates,
         space_groups=np.ones(n, dtype=np.int64),
         sites=np.tile(crystals.species_index.astype(np.int16), (n, 1)).reshape(n, atoms),
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from crysearch.guiding import Guide, TargetChoice
+from crysearch.guiding import Guide, TargetChoice, without_symmetry
 from crysearch.records import RecordStore, batches, documents
 from crysearch.sampling import create_sampler
 from crysearch.screening import NEAR, DistinctFingerprints
@@ -217,11 +217,14 @@ class _GuidedBatchMaker:
         """Make a batch, write every crystal that reached its target, return the counts."""
         started = time.perf_counter()
         seed = (self.spec.seed, self.formula_units, batch, _GROUP)
-        crystals = self.sampler.sample(self.spec.guiding.batch_size, seed)
+        part = self.spec.guiding
+        crystals = self.sampler.sample(part.batch_size, seed)
+        if part.symmetry == "dropped":
+            crystals = without_symmetry(crystals, part.displacement, seed)
         # Uses are counted within the batch, so that no batch depends on another.
         unused = np.zeros(len(self.targets), dtype=np.int64)
         distances = self.guide.broad_distances(crystals)
-        preferences, _ = TargetChoice(self.spec.guiding.choice).assign(distances, unused)
+        preferences, _ = TargetChoice(part.choice, part.tries).assign(distances, unused)
         guided = self.guide.descend(crystals, preferences)
         rows = np.flatnonzero(guided.reached)
         arrived = guided.crystals.select(rows)
