@@ -80,20 +80,29 @@ def design(
             "the targets.",
         ),
     ] = None,
-    map: Annotated[
+    map_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw targets and crystals into the latent space."),
+        typer.Option(
+            "--map", metavar="FILE", help="Draw targets and crystals into the latent space."
+        ),
     ] = None,
 ) -> None:
     """Make crystals that resemble points of the latent space, or a known structure."""
     _check_usage(near, towards, steps, latent, threshold)
-    _check_figures(figure, map)
+    _check_figures(figure, map_file)
     with common.reading() as records:
         document = queries.resolve_search(records, search)
         known = _Known(records, document)
+    if map_file is not None and (
+        known.spec.generative.latent_dimension < 2 or not (latent or towards)
+    ):
+        raise AnalysisError(
+            f"--map {map_file}: needs targets in a latent space of two or more dimensions; give "
+            "--towards ID or --latent X,Y, or leave it out"
+        )
     targets = known.targets(near, towards, 9 if steps is None else steps, latent or [])
     spec = known.spec
-    from crysearch.cli.design_output import Output, draw_descents
+    from crysearch.cli.design_output import Output, draw_descents, draw_map
     from crysearch.guiding.navigation import STOP_DISTANCE, Navigator
 
     wanted = spec.screening.threshold if threshold is None else threshold
@@ -119,6 +128,8 @@ def design(
     told.tell(results, rows, output)
     if figure is not None:
         draw_descents(navigator, spec, results, wanted, figure)
+    if map_file is not None:
+        draw_map(known.model, known.references, results, known.nearest, map_file)
 
 
 def _check_usage(
@@ -150,13 +161,13 @@ def _check_usage(
         )
 
 
-def _check_figures(figure: Path | None, map: Path | None) -> None:
+def _check_figures(figure: Path | None, map_file: Path | None) -> None:
     """Refuse names that no figure can be written to, before any work."""
-    if figure is None and map is None:
+    if figure is None and map_file is None:
         return
     from crysearch.plotting.style import SUFFIXES
 
-    for option, path in (("--figure", figure), ("--map", map)):
+    for option, path in (("--figure", figure), ("--map", map_file)):
         if path is not None and path.suffix.lower() not in SUFFIXES:
             raise AnalysisError(f"{option} {path}: give a name ending in {', '.join(SUFFIXES)}")
 
@@ -216,7 +227,7 @@ class _Known:
         if latent:
             dimension = self.model.latent_dimension
             points = [_point(text, dimension) for text in latent]
-            labels = ["latent point" for _ in points]
+            labels = [f"latent {text}" for text in latent]
             found += point_targets(self.model, np.array(points), labels)
         return found
 

@@ -18,6 +18,7 @@ from crysearch.sampling.files import cif_text
 from crysearch.spec import SearchSpec
 
 if TYPE_CHECKING:
+    from crysearch.generative import GenerativeModel
     from crysearch.guiding.navigation import (
         DesignedCrystal,
         DesignResult,
@@ -100,6 +101,7 @@ class Output:
             "after": crystal.distance_after,
             "space_group": symmetry.symbol or "unknown",
             "wyckoff": condensed(symmetry.wyckoff_label or "unknown"),
+            "wyckoff_all": symmetry.wyckoff_label or "unknown",
             "known": known,
             "known_distance": distance,
             "new": distance > self.threshold,
@@ -109,12 +111,13 @@ class Output:
         self, target: DesignTarget, crystal: DesignedCrystal, row: dict[str, Any]
     ) -> list[str]:
         group = int(crystal.crystal.space_groups[0])
+        tolerance = self.spec.analysis.symmetry_tolerance
         point = "" if target.latent is None else f", latent point {point_text(target.latent)}"
         return [
             f"target: {target.label}{point}; search {self.spec.search_id}",
             f"Pearson's distance to the target: {row['after']:.4f} (as drawn {row['before']:.4f})",
-            f"space group {row['space_group']} within {self.spec.analysis.symmetry_tolerance:g} Å,"
-            f" Wyckoff positions {row['wyckoff']}; written in P1; drawn in space group {group}",
+            f"space group {row['space_group']} within {tolerance:g} angstrom, Wyckoff positions "
+            f"{row['wyckoff_all']}; written in P1; drawn in space group {group}",
             f"nearest known structure: {row['known']} at {row['known_distance']:.4f}",
             f"not relaxed; seed {' '.join(map(str, crystal.seed))}, index {crystal.index}",
         ]
@@ -179,7 +182,6 @@ def condensed(label: str) -> str:
     words = []
     for word, group in groupby(label.split(" ")):
         number = len(list(group))
-        # "1a;" ends the list of an element, of which more may have come before.
         words.append(word if number == 1 else f"{word}×{number}")
     return " ".join(words)
 
@@ -198,8 +200,9 @@ def draw_descents(
 ) -> None:
     """Draw the way of the best crystal of some targets: of the ends and the middle of a line."""
     from crysearch.plotting import Descent, plot_descent
+    from crysearch.plotting.latent import space_group
 
-    reached = [(number, result) for number, result in enumerate(results, 1) if result.crystals]
+    reached = [result for result in results if result.crystals]
     if not reached:
         typer.echo(f"no figure {path}: no target was reached", err=True)
         return
@@ -210,17 +213,51 @@ def draw_descents(
         places = np.array([len(reached) // 2]) if rdf.pairs is not None else np.arange(len(reached))
     descents = []
     for place in np.unique(places):
-        number, result = reached[place]
+        result = reached[place]
         best = result.crystals[0]
         symbol = analyse_symmetry(
             best.crystal.structure(0), spec.analysis.symmetry_tolerance
         ).symbol
         name = best.crystal.structure(0).composition.formula.replace(" ", "")
-        title = f"{number}: {result.target.label}\n{name}, {symbol or 'no space group'}"
+        group = "no space group" if symbol is None else space_group(symbol)
+        title = f"{result.target.label}\n{name}, {group}"
         descents.append(
             Descent(result.target.fingerprint, navigator.way(best, result.target), title)
         )
     plot_descent(
         rdf.grid, descents, spec.fingerprint.quantity, rdf.pairs, threshold=threshold, path=path
+    )
+    typer.echo(f"wrote {path}")
+
+
+def draw_map(
+    model: GenerativeModel,
+    references: Sequence[dict[str, Any]],
+    results: Sequence[DesignResult],
+    nearest: Nearest,
+    path: Path,
+) -> None:
+    """Draw the decoded targets, and where the crystals found for them are encoded to."""
+    from crysearch.plotting import plot_design_map
+
+    shown = [
+        (number, result)
+        for number, result in enumerate(results, start=1)
+        if result.target.latent is not None
+    ]
+    found = [(row, crystal) for row, (_, result) in enumerate(shown) for crystal in result.crystals]
+    points = np.empty((0, model.latent_dimension))
+    if found:
+        fingerprints = np.stack([crystal.fingerprint for _, crystal in found])
+        # Peaks higher than in any known structure lie outside of what the model can take.
+        points = model.encode(fingerprints, above_maximum="clip")[0]
+    plot_design_map(
+        references,
+        np.array([result.target.latent for _, result in shown]),
+        [str(number) for number, _ in shown],
+        points,
+        np.array([row for row, _ in found], dtype=int),
+        np.array([nearest(crystal.fingerprint)[1] for _, crystal in found]),
+        path=path,
     )
     typer.echo(f"wrote {path}")

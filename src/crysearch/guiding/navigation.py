@@ -307,7 +307,7 @@ class Navigator:
             kept.append(_Drawn(seed, np.arange(number), crystals, distances))
             limits = self._limits(np.concatenate([piece.distances for piece in kept]))
             for piece in kept:
-                piece.keep((piece.distances <= limits).any(axis=1))
+                piece.keep(np.any(piece.distances <= limits, axis=1))
             if progress is not None:
                 progress(number)
         return [piece for piece in kept if len(piece.rows)], limits

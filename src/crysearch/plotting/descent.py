@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from crysearch.errors import AnalysisError
@@ -102,7 +103,7 @@ def plot_descent(
         rows = figure.subplots(4, columns, squeeze=False, height_ratios=[1, 1, 1, 1.15])
         for number, descent in enumerate(descents):
             part = slice(number * len(pairs), (number + 1) * len(pairs))
-            _draw(rows[:, part], grid, descent, pairs, threshold)
+            _draw(rows[:, part], grid, descent, pairs, quantity, threshold)
         for axes in rows[:3, 0]:
             axes.set_ylabel(_QUANTITIES[quantity])
         rows[3, 0].set_ylabel("Pearson's distance\nto the target")
@@ -135,6 +136,7 @@ def _draw(
     grid: np.ndarray,
     descent: Descent,
     pairs: Sequence[tuple[str, str] | None],
+    quantity: Literal["g", "n"],
     threshold: float | None,
 ) -> None:
     """Draw the panels of one descent, shape (4, channels)."""
@@ -149,23 +151,32 @@ def _draw(
             axes.plot(grid, descent.fingerprints[step, part], color=colour)
             axes.set_xlim(0, grid[-1])
             axes.set_ylim(0, top)
-            axes.annotate(
-                f"{name}: {distances[step]:.3f}",
-                (0.02, 0.96),
-                xycoords="axes fraction",
-                va="top",
-                color=colour,
-                fontsize=8,
-            )
+            _say(axes, f"{name}, {distances[step]:.3f} away", colour, 0, quantity)
             axes.tick_params(labelbottom=False)
         panels[2, column].tick_params(labelbottom=True)
-        panels[2, column].set_xlabel("Distance $r$ (Å); grey: the target")
+        panels[2, column].set_xlabel("Distance $r$ (Å)")
+        _say(panels[0, column], "target", GREY, 1, quantity)
         names = [descent.name] if column == 0 and descent.name else []
         names += [f"{pair[0]}–{pair[1]}"] if pair is not None else []
         panels[0, column].set_title("\n".join(names), loc="left")
         if column:
             panels[3, column].set_axis_off()
     _draw_distances(panels[3, 0], distances, steps, threshold)
+
+
+def _say(axes: Axes, text: str, colour: str, line: int, quantity: str) -> None:
+    """Write where g(r), high at short distances, or n(r), high at long ones, is low."""
+    side, place = ("right", 1.0) if quantity == "g" else ("left", 0.02)
+    axes.annotate(
+        text,
+        (place, 0.98 - 0.16 * line),
+        xycoords="axes fraction",
+        ha=side,
+        va="top",
+        color=colour,
+        fontsize=8,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )
 
 
 def _draw_distances(
@@ -177,17 +188,18 @@ def _draw_distances(
     top = 1.08 * float(distances.max())
     if threshold is not None:
         top = max(top, 1.3 * threshold)
+        # Its label stands where no descent has come to yet.
         axes.axhline(threshold, color=GREY, ls="--", lw=0.8)
         axes.annotate(
-            f"reached, {threshold:g}",
-            (1.0, threshold),
+            f"reached ({threshold:g})",
+            (0.0, threshold),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
+            xytext=(4, -2),
             textcoords="offset points",
-            ha="right",
-            va="bottom",
+            va="top",
             fontsize=7,
             color=GREY,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
     axes.set_ylim(0, top)
     axes.set_xlim(0, len(distances) - 1)
