@@ -38,13 +38,14 @@ _TARGET_COLUMNS = {
     "known": "nearest known structure",
     "known_distance": "distance",
     "reached": "reached",
-    "distinct": "different",
+    "distinct": "different RDFs",
     "best": "best distance",
 }
 _CRYSTAL_COLUMNS = {
     "number": "#",
     "rank": "rank",
     "formula": "cell",
+    "volume": "Å³/atom",
     "before": "distance before",
     "after": "after",
     "space_group": "space group",
@@ -97,6 +98,7 @@ class Output:
         known, distance = self.nearest(crystal.fingerprint)
         return {
             "formula": structure.composition.formula.replace(" ", ""),
+            "volume": f"{structure.volume / len(structure):.1f}",
             "before": crystal.distance_before,
             "after": crystal.distance_after,
             "space_group": symmetry.symbol or "unknown",
@@ -179,11 +181,11 @@ class Output:
 
 def condensed(label: str) -> str:
     """Wyckoff positions with repeated ones counted: ``Si: 1a 1a 2b`` as ``Si: 1a×2 2b``."""
-    words = []
-    for word, group in groupby(label.split(" ")):
-        number = len(list(group))
-        words.append(word if number == 1 else f"{word}×{number}")
-    return " ".join(words)
+    elements = []
+    for element in label.split("; "):
+        runs = [(word, len(list(group))) for word, group in groupby(element.split(" "))]
+        elements.append(" ".join(word if n == 1 else f"{word}×{n}" for word, n in runs))
+    return "; ".join(elements)
 
 
 def point_text(point: np.ndarray) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pymatgen.core import Structure
 
+from crysearch.analysis.matching import CrystalMatcher, MatchTolerances
 from crysearch.errors import GuidingError
 from crysearch.fingerprints import RadialDistributionFunction, is_comparable
 from crysearch.generative import GenerativeModel, interpolate
@@ -148,9 +150,9 @@ class DesignResult:
     reached : int
         Those that came within the wanted distance, minimum distances kept.
     distinct : int
-        Different ones of these.
+        Those of them whose RDFs differ.
     crystals : list of DesignedCrystal
-        The best of the different ones, nearest first.
+        The best of these, nearest first, none the same crystal as another.
     nearest : DesignedCrystal or None
         The one that came nearest, whatever its outcome; None if none has a distance.
     """
@@ -225,7 +227,7 @@ class Navigator:
     crystals : int
         Different crystals to keep per target.
     duplicate_distance : float
-        Pearson's distance up to which a crystal repeats a better one.
+        Pearson's distance up to which a crystal repeats a better one, whatever its structure.
 
     Raises
     ------
@@ -349,16 +351,32 @@ class Navigator:
             if reached
             else np.zeros(0, dtype=bool)
         )
-        best = np.flatnonzero(different)[: self.crystals]
+        candidates = [reached[k] for k in np.flatnonzero(different)]
         came = bool(places) and np.isfinite(places[0][0])
         return DesignResult(
             target=target,
             set_out=len(places),
             reached=len(reached),
             distinct=int(different.sum()),
-            crystals=[reached[k][0].crystal(reached[k][1], self.rdf) for k in best],
+            crystals=self._best(candidates),
             nearest=places[0][1].crystal(places[0][2], self.rdf) if came else None,
         )
+
+    def _best(self, candidates: Sequence[tuple[_Moved, int]]) -> list[DesignedCrystal]:
+        """The first few crystals of which none can be laid on another."""
+        # Cells of one crystal that differ a little in volume have RDFs farther apart than repeats.
+        matcher = CrystalMatcher(MatchTolerances())
+        best: list[DesignedCrystal] = []
+        structures: list[Structure] = []
+        for part, place in candidates:
+            if len(best) == self.crystals:
+                break
+            crystal = part.crystal(place, self.rdf)
+            structure = crystal.crystal.structure(0)
+            if not any(matcher.same(earlier, structure) for earlier in structures):
+                best.append(crystal)
+                structures.append(structure)
+        return best
 
 
 def _fingerprints(rdf: RadialDistributionFunction, crystals: CrystalBatch) -> np.ndarray:
