@@ -69,7 +69,8 @@ def test_a_line_between_two_known_structures(call: Design, place: Path, tmp_path
         "--figure", "way.png", "--map", "map.png", *FEW,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "line 1/3 (mp-149)" in result.output and "line 3/3 (mp-1079297)" in result.output
+    for number in (1, 2, 3):
+        assert f"mp-149 to mp-1079297, {number}/3" in result.output
     assert "of 120" in result.output  # two cell sizes
     files = sorted((tmp_path / "crysearch-design").iterdir())
     assert f"{len(files)} crystals written to crysearch-design" in result.output
@@ -93,7 +94,7 @@ def test_a_line_between_two_known_structures(call: Design, place: Path, tmp_path
         said = comments(file)
         assert distance <= 0.3 and f"Pearson's distance to the target: {distance:.4f}" in said
         assert f"space group {analyse_symmetry(crystal).symbol} within 0.1 angstrom" in said
-        assert f"target: line {number[1]}/3" in said and "seed 3 " in said
+        assert f"target: mp-149 to mp-1079297, {number[1]}/3" in said and "seed 3 " in said
         nearest = min(
             pearson_distance(fingerprint, from_binary_vector(d["fingerprint"]))
             for d in known.values()

@@ -76,9 +76,7 @@ def found(targets) -> SimpleNamespace:
 
 def test_line(model, targets):
     line = line_targets(model, ("a", [1.0, 0.0]), ("b", [0.0, 1.0]), 5)
-    assert [target.label for target in line] == [
-        "line 1/5 (a)", "line 2/5", "line 3/5", "line 4/5", "line 5/5 (b)",
-    ]  # fmt: skip
+    assert [target.label for target in line] == [f"a to b, {number}/5" for number in range(1, 6)]
     np.testing.assert_allclose(line[1].latent, [0.75, 0.25])
     np.testing.assert_allclose(line[0].fingerprint, targets[0].fingerprint)
     np.testing.assert_allclose(

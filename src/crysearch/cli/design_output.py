@@ -114,7 +114,7 @@ class Output:
     ) -> list[str]:
         group = int(crystal.crystal.space_groups[0])
         tolerance = self.spec.analysis.symmetry_tolerance
-        point = "" if target.latent is None else f", latent point {point_text(target.latent)}"
+        point = "" if target.latent is None else f" (latent point {point_text(target.latent, 6)})"
         return [
             f"target: {target.label}{point}; search {self.spec.search_id}",
             f"Pearson's distance to the target: {row['after']:.4f} (as drawn {row['before']:.4f})",
@@ -188,9 +188,9 @@ def condensed(label: str) -> str:
     return "; ".join(elements)
 
 
-def point_text(point: np.ndarray) -> str:
+def point_text(point: np.ndarray, decimals: int = 3) -> str:
     """A latent point as one writes it for ``--latent``."""
-    return ",".join(f"{value:.3f}" for value in point)
+    return ",".join(f"{value:.{decimals}f}" for value in point)
 
 
 def draw_descents(

@@ -75,9 +75,7 @@ def line_targets(
         For fewer than two steps.
     """
     points = interpolate(first[1], last[1], steps)
-    labels = [f"line {number}/{steps}" for number in range(1, steps + 1)]
-    labels[0] += f" ({first[0]})"
-    labels[-1] += f" ({last[0]})"
+    labels = [f"{first[0]} to {last[0]}, {number}/{steps}" for number in range(1, steps + 1)]
     return point_targets(model, points, labels)
 
 

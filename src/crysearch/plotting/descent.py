@@ -188,19 +188,9 @@ def _draw_distances(
     top = 1.08 * float(distances.max())
     if threshold is not None:
         top = max(top, 1.3 * threshold)
-        # Its label stands where no descent has come to yet.
-        axes.axhline(threshold, color=GREY, ls="--", lw=0.8)
-        axes.annotate(
-            f"reached ({threshold:g})",
-            (0.0, threshold),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, -2),
-            textcoords="offset points",
-            va="top",
-            fontsize=7,
-            color=GREY,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-        )
+        axes.axhline(threshold, color=GREY, ls="--", lw=0.8, label=f"reached ({threshold:g})")
+        # A descent starts high: the upper right corner is free.
+        axes.legend(loc="upper right", labelcolor=GREY)
     axes.set_ylim(0, top)
     axes.set_xlim(0, len(distances) - 1)
     axes.set_xlabel("Step of the descent")
