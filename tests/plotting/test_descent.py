@@ -62,7 +62,7 @@ def test_descents_and_channels_have_columns():
     ("arguments", "message"),
     [
         (([],), "0 descents"),
-        (([Descent(TARGET, WAY)] * 5,), "5 descents"),
+        (([Descent(TARGET, WAY)] * 7,), "7 descents"),
         (([Descent(TARGET, WAY[:1])],), "without a step"),
         (([Descent(TARGET[:-1], WAY)],), "do not fit a grid"),
         (([Descent(TARGET, WAY)], "x"), "quantity='x'"),

@@ -29,7 +29,8 @@ from crysearch.plotting.style import (
 
 _QUANTITIES = {"g": "$g(r)$", "n": "$n(r)$"}
 _MOMENTS = (("before", VERMILLION), ("during", ORANGE), ("after", BLUE))
-_COLUMNS = 4
+# As many as three elements have pairs.
+_COLUMNS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def plot_descent(
     grid
         Distances in Å, shape (p,).
     descents
-        One column of panels each (and per channel), up to four columns.
+        One column of panels each (and per channel), up to six columns.
     quantity
         Which function it is, "g" or "n".
     channels
