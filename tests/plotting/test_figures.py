@@ -14,7 +14,10 @@ from PIL import Image
 from crysearch.analysis import DiffractionPattern, Peak
 from crysearch.errors import AnalysisError
 from crysearch.plotting import (
+    Descent,
     RdfPair,
+    plot_descent,
+    plot_design_map,
     plot_distances,
     plot_energies,
     plot_latent_map,
@@ -75,7 +78,10 @@ def data():
     }
     peaks = tuple(Peak(t, i, ((1, 1, 1),), 3.0) for t, i in ((28.4, 100.0), (47.3, 60.0)))
     pattern = DiffractionPattern(peaks, 1.54184, (10.0, 90.0))
+    shares = np.linspace(0.0, 1.0, 7)[:, None] ** 2
+    way = shares * second + (1.0 - shares) * first
     return SimpleNamespace(
+        descents=[Descent(second, way, f"line {k}/3\nSi16, $Pm$") for k in (1, 2, 3)],
         references=references,
         replicas=replicas,
         relaxations=relaxations,
@@ -93,6 +99,17 @@ FIGURES = {
     "distances-energy": lambda d, **k: plot_distances(d.relaxations, colour_by="energy", **k),
     "rdf": lambda d, **k: plot_rdf_pair(d.pair.grid, d.pair.first, d.pair.second, **k),
     "xray": lambda d, **k: plot_xray_pair(d.pattern, d.pattern, **k),
+    "descent": lambda d, **k: plot_descent(d.pair.grid, d.descents[:1], threshold=0.13, **k),
+    "descents": lambda d, **k: plot_descent(d.pair.grid, d.descents, threshold=0.13, **k),
+    "design": lambda d, **k: plot_design_map(
+        d.references,
+        np.array([[0.0, 0.0], [1.0, 0.5]]),
+        ["1", "2"],
+        np.array([[0.1, -0.3], [0.8, 0.9], [1.2, 0.1]]),
+        np.array([0, 1, 1]),
+        np.array([0.02, 0.05, 0.2]),
+        **k,
+    ),
     "overview": lambda d, **k: plot_overview(
         d.references, d.replicas, d.relaxations, d.pair, threshold=0.13, **k
     ),

@@ -16,6 +16,7 @@ from crysearch import __version__
 from crysearch.cli import (
     ask,
     db,
+    design,
     doctor,
     export,
     init,
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(submit.submit)
 app.command()(sample.sample)
+app.command()(design.design)
 app.command()(status.status)
 app.command()(results.results)
 app.command()(show.show)

@@ -6,6 +6,8 @@ Every ``plot_*`` returns a matplotlib Figure that no global state knows of, and 
 
 from __future__ import annotations
 
+from crysearch.plotting.descent import Descent, plot_descent
+from crysearch.plotting.design import plot_design_map
 from crysearch.plotting.distances import plot_distances
 from crysearch.plotting.energies import plot_energies
 from crysearch.plotting.latent import plot_latent_map
@@ -14,7 +16,10 @@ from crysearch.plotting.pairs import plot_rdf_pair, plot_xray_pair
 from crysearch.plotting.training import plot_loss_curves
 
 __all__ = [
+    "Descent",
     "RdfPair",
+    "plot_descent",
+    "plot_design_map",
     "plot_distances",
     "plot_energies",
     "plot_latent_map",

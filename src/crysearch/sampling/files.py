@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from crysearch.sampling.base import CrystalBatch
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
 
 FileFormat = Literal["extxyz", "cif", "poscar"]
 SUFFIXES: dict[FileFormat, str] = {"extxyz": ".extxyz", "cif": ".cif", "poscar": ".vasp"}
@@ -98,12 +102,27 @@ def _extxyz(batch: CrystalBatch, i: int, facts: dict[str, int | str]) -> str:
 
 
 def _cif(batch: CrystalBatch, i: int, facts: dict[str, int | str]) -> str:
+    return cif_text(batch.structure(i), [_comment(facts)], f"{facts['batch']}_{i}")
+
+
+def cif_text(structure: Structure, comments: Sequence[str], suffix: str) -> str:
+    """One crystal as CIF in P1, with comments before its data block.
+
+    Parameters
+    ----------
+    structure : pymatgen.core.Structure
+    comments : sequence of str
+        A line each.
+    suffix : str
+        Appended to the name of the data block, so that blocks of several files stay apart.
+    """
     from pymatgen.io.cif import CifWriter
 
-    text = str(CifWriter(batch.structure(i), significant_figures=_DECIMALS))
+    text = str(CifWriter(structure, significant_figures=_DECIMALS))
     head, data, rest = text.partition("data_")
     block, _, rest = rest.partition("\n")
-    return f"{head}# crysearch: {_comment(facts)}\n{data}{block}_{facts['batch']}_{i}\n{rest}"
+    lines = "".join(f"# crysearch: {comment}\n" for comment in comments)
+    return f"{head}{lines}{data}{block}_{suffix}\n{rest}"
 
 
 def _poscar(batch: CrystalBatch, i: int, facts: dict[str, int | str]) -> str:
