@@ -239,7 +239,9 @@ class GuidingSpec(SpecPart):
     )
     volume: VolumeMode = Field(
         "free",
-        description="`free`, `bounded` to the range of the random crystals, or `fixed` as drawn.",
+        description="`target`: within `volume_tolerance` of the target's volume per atom (of a "
+        "replica: of the known structure nearest to it); `free`; `bounded` to the range of the "
+        "random crystals; or `fixed` as drawn.",
     )
     smearings: tuple[PositiveFloat, ...] = Field(
         (0.40, 0.15), description="Smearings of the stages before the fingerprint's own, Å."

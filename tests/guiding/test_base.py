@@ -28,7 +28,7 @@ from crysearch.guiding import GuidingSettings
         ("skin", float("nan"), "skin: nan is not"),
         ("strain_length", 0.0, "strain_length: 0.0"),
         ("memory", 0, "memory: 0 is not a whole number"),
-        ("volume", "loose", "volume: 'loose' is unknown; choose from free, bounded, fixed"),
+        ("volume", "loose", "volume: 'loose' is unknown; choose from free, bounded, fixed, target"),
     ],
 )
 def test_wrong_settings(field, value, text) -> None:

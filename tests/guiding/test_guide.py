@@ -19,6 +19,7 @@ from crysearch.guiding import (
     TargetChoice,
     without_symmetry,
 )
+from crysearch.references import load_snapshot
 from crysearch.sampling import CrystalBatch, CrystalRequest, create_sampler
 from crysearch.sampling.conformance import violations
 from guided_crystals import ALUMINA, TIN_SELENIDE, known, silicon
@@ -117,6 +118,24 @@ def test_another_process_gives_the_same(crystals, tmp_path) -> None:
     mine = crystals.select(range(5, 25))
     here = guide.descend(mine, guide.broad_distances(mine).argmin(axis=1))
     assert result.stdout.strip() == here.distance_after.tobytes().hex()
+
+
+def test_volumes_of_the_targets(crystals) -> None:
+    """Every crystal ends within the tolerance of its target's volume, wherever it began."""
+    structures = [reference.structure for reference in load_snapshot("Si")]
+    per_atom = np.array([structure.volume / len(structure) for structure in structures])
+    settings = GuidingSettings(volume="target")
+    guide = Guide(RDF, known("Si", RDF), silicon(8), settings, per_atom)
+    choice, _ = TargetChoice(tries=2).assign(guide.broad_distances(crystals), np.zeros(43, int))
+    batch = guide.descend(crystals, choice)
+    ratio = batch.crystals.volumes / (8 * per_atom[batch.target])
+    assert (ratio >= 0.9 - 1e-9).all() and (ratio <= 1.1 + 1e-9).all()
+    assert batch.reached.sum() > 10
+    np.testing.assert_allclose(distances_again(batch, guide), batch.distance_after, atol=1e-6)
+    with pytest.raises(GuidingError, match="target_volumes: missing"):
+        Guide(RDF, known("Si", RDF), silicon(8), settings)
+    with pytest.raises(GuidingError, match=r"target_volumes: shape \(3,\)"):
+        Guide(RDF, known("Si", RDF), silicon(8), settings, per_atom[:3])
 
 
 @pytest.mark.parametrize("mode", ["bounded", "fixed"])

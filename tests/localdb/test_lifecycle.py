@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -182,6 +183,18 @@ def test_a_signal_ends_the_server_in_order(folder, how):
     assert not list(folder.glob("*-wal"))  # everything is in the one file
     with connect(localdb.start(folder)) as client:
         assert client["crysearch"]["things"].count_documents({}) == 1
+
+
+def test_a_server_of_a_deleted_folder_leaves_its_successor_alone(folder):
+    localdb.start(folder)
+    former = running_pid(folder)
+    shutil.rmtree(folder)
+    address = localdb.start(folder)
+    assert running_pid(folder) != former
+    os.kill(former, signal.SIGTERM)
+    wait_until(lambda: not alive(former))
+    assert localdb.status(folder).running
+    assert localdb.ensure_running(folder) == address
 
 
 def test_stop_does_not_wait_for_connected_clients(folder):

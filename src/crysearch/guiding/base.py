@@ -11,7 +11,7 @@ import numpy as np
 from crysearch.errors import GuidingError
 from crysearch.sampling import CrystalBatch
 
-VolumeMode = Literal["free", "bounded", "fixed"]
+VolumeMode = Literal["free", "bounded", "fixed", "target"]
 
 #: What becomes of a crystal, in the order of ``GuidedBatch.outcome`` codes: within the wanted
 #: distance with all minimum distances kept; farther; within, but with atoms too close; or not to be
@@ -47,9 +47,11 @@ class GuidingSettings:
     margin : float
         Distances are pushed to this multiple of the minimum, so that the check, which is hard,
         does not fail for a hair's breadth.
-    volume : {"free", "bounded", "fixed"}
-        The volume of the cell follows the target, whatever the request's range, or does so within
-        that range, or stays as it was drawn.
+    volume : {"free", "bounded", "fixed", "target"}
+        The volume of the cell follows the target's RDF, whatever the request's range; or does so
+        within that range; or stays as it was drawn; or it is brought to the volume per atom of the
+        target and kept within the request's tolerance of it. Pearson's distance does not know the
+        density, so that a free cell can come near a target with far too few atoms in it.
     strain_length : float
         A strain counts as a displacement of this length times it, Å.
     memory : int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from crysearch.errors import FingerprintError, GuidingError
 from crysearch.fingerprints import RadialDistributionFunction, is_comparable
 from crysearch.fingerprints.distances import standardised
 from crysearch.guiding import kernel
-from crysearch.guiding.base import GuidedBatch, GuidingSettings, VolumeMode
+from crysearch.guiding.base import GuidedBatch, GuidingSettings
 from crysearch.guiding.parameters import (
     CELL_BASIS,
     CELL_FREEDOM,
@@ -34,6 +33,12 @@ CALL_CRYSTALS = 128
 BROAD_STOP = 0.03
 BROAD_STALL = 0.05
 OWN_STALL = 0.05
+_VOLUME_MODES = {
+    "free": kernel.FREE,
+    "bounded": kernel.BOUNDED,
+    "fixed": kernel.FIXED,
+    "target": kernel.BOUNDED,
+}
 _ROOM, _LEAST_ROOM = 4.0, 4096
 
 
@@ -54,11 +59,13 @@ class Guide:
     request : CrystalRequest
         Composition, minimum distances and range of volumes.
     settings : GuidingSettings
+    target_volumes : numpy.ndarray, optional
+        Shape (k,): volumes of the targets, Å^3 per atom; for ``settings.volume = "target"``.
 
     Raises
     ------
     GuidingError
-        Where the targets do not fit the RDF, or the RDF the request.
+        Where the targets do not fit the RDF, or the RDF the request, or volumes are missing.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class Guide:
         targets: np.ndarray,
         request: CrystalRequest,
         settings: GuidingSettings | None = None,
+        target_volumes: np.ndarray | None = None,
     ) -> None:
         self.radial_distribution_function = rdf = radial_distribution_function
         self.request = request
@@ -92,9 +100,8 @@ class Guide:
             strain_length=float(settings.strain_length),
             penalty=settings.penalty / request.number_of_atoms,
             margin=float(settings.margin),
-            volume_mode=get_args(VolumeMode).index(settings.volume),
-            volume_low=request.volume_range[0],
-            volume_high=request.volume_range[1],
+            volume_mode=_VOLUME_MODES[settings.volume],
+            volumes=self._volumes(target_volumes),
             wanted=float(settings.wanted_distance),
             channels=channels,
             distances=distances,
@@ -108,6 +115,28 @@ class Guide:
             CELL_BASIS,
             CELL_FREEDOM,
         )
+
+    def _volumes(self, target_volumes: np.ndarray | None) -> np.ndarray:
+        """Smallest and largest volumes of the cell for each target, shape (2, k), Å^3."""
+        request = self.request
+        if self.settings.volume != "target":
+            return np.tile(np.array(request.volume_range)[:, None], len(self.targets))
+        if target_volumes is None:
+            raise GuidingError(
+                "target_volumes: missing for volume 'target'; give the volume per atom of each "
+                "target in Å^3, or choose another volume"
+            )
+        volumes = np.asarray(target_volumes, dtype=np.float64)
+        if volumes.shape != (len(self.targets),) or not (
+            np.isfinite(volumes).all() and (volumes > 0.0).all()
+        ):
+            raise GuidingError(
+                f"target_volumes: shape {volumes.shape}; give a positive number (Å^3 per atom) for "
+                f"each of the {len(self.targets)} targets"
+            )
+        cells = volumes * request.number_of_atoms
+        tolerance = request.volume_tolerance
+        return np.stack([cells * (1.0 - tolerance), cells * (1.0 + tolerance)])
 
     def broad_distances(self, crystals: CrystalBatch) -> np.ndarray:
         """Pearson's distances to all targets at the broadest smearing, for choosing targets.
@@ -288,14 +317,14 @@ class Guide:
             * math.pi
             * (self._stage_arrays.limits[kernel.REACH].max() + self._rules.skin) ** 3
         )
-        room = int(_ROOM * pairs * ball / self.request.volume_range[0]) + _LEAST_ROOM
+        room = int(_ROOM * pairs * ball / self._rules.volumes.min()) + _LEAST_ROOM
         nodes = max(
             (s.points - 1) * s.phases + 2 * s.half + 1 + s.phases for s in self._stages
         )  # rounded up to whole phases
         channels = len(self.radial_distribution_function.pairs or [None])
         memory = self.settings.memory
         return kernel.Work(
-            sizes=np.zeros(3, dtype=np.int64),
+            sizes=np.zeros(4, dtype=np.int64),
             first=np.zeros(orbits + 2, dtype=np.int64),
             rows=np.zeros((8, count)),
             atoms=np.zeros((3, atoms, 3)),

@@ -82,15 +82,17 @@ class Stages(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """Numbers of the request and settings; lengths in Å, volumes in Å^3."""
+    """Numbers of the request and settings; lengths in Å.
+
+    ``volumes`` (2, k) are the smallest and largest volumes of the cell for each target, Å^3.
+    """
 
     skin: float
     strain_length: float
     penalty: float
     margin: float
     volume_mode: int
-    volume_low: float
-    volume_high: float
+    volumes: np.ndarray
     wanted: float
     channels: np.ndarray
     distances: np.ndarray
@@ -125,7 +127,7 @@ class Work(NamedTuple):
     Few arrays with named rows, because every array of an argument takes time to compile.
     """
 
-    sizes: np.ndarray  # (3,) pair blocks, listed distances, whether the volume is held
+    sizes: np.ndarray  # (4,) pair blocks, listed distances, whether the volume is held, target
     first: np.ndarray  # (W + 2,) first parameter of each orbit, of the cell, their number
     rows: np.ndarray  # (8, P) components of the orbits, then of the cell; see PARAMETERS, ...
     atoms: np.ndarray  # (3, N, 3) see NOW, LISTED (fractions), PULL (1/Å)
@@ -189,13 +191,14 @@ def set_crystal(p, c, crystals, tables, rules, work):  # pragma: no cover - comp
         return 3
     held = 0
     if rules.volume_mode != FREE:
-        allowed = min(max(volume, rules.volume_low), rules.volume_high)
+        low, high = rules.volumes[0, work.sizes[3]], rules.volumes[1, work.sizes[3]]
+        allowed = min(max(volume, low), high)
         if rules.volume_mode == FIXED:
             allowed = volume_of(work.rows[INITIAL], c, crystals, tables, work)
             held = 2
-        elif volume >= rules.volume_high:
+        elif volume >= high:
             held = 1
-        elif volume <= rules.volume_low:
+        elif volume <= low:
             held = -1
         factor = (allowed / volume) ** (1.0 / 3.0)
         for n in range(tables.cell_freedom[system]):
@@ -623,6 +626,7 @@ def project(c, held, crystals, tables, rules, work):  # pragma: no cover - compi
 @once
 def evaluate(p, c, stage, target, crystals, stages, rules, tables, work):  # pragma: no cover
     """Loss, Pearson's distance, smallest ratio of a distance to its minimum; the gradient."""
+    work.sizes[3] = target
     held = set_crystal(p, c, crystals, tables, rules, work)
     if held == 3:
         return np.inf, np.inf, 0.0
@@ -975,6 +979,7 @@ def descend(
                     work.rows[BEST, n] = work.rows[PARAMETERS, n]
                 if outcome == REACHED:
                     break
+        work.sizes[3] = results.target[c]
         set_crystal(work.rows[BEST], c, crystals, tables, rules, work)
         first = work.first[crystals.orbits[c]]
         for n in range(tables.cell_freedom[crystals.systems[c]]):

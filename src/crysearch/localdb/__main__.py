@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from crysearch.localdb.errors import LocalDatabaseError
@@ -56,9 +57,19 @@ def main() -> int:
     try:
         server.run()
     finally:
-        (folder / STATE_NAME).unlink(missing_ok=True)
+        _forget(folder / STATE_NAME)
     logging.info("ended")  # the lock goes with the process
     return 0
+
+
+def _forget(path: Path) -> None:
+    """Remove the address, if it is still ours.
+
+    A folder may have been deleted and made again while we served it, with another server.
+    """
+    with suppress(OSError, ValueError):
+        if json.loads(path.read_text(encoding="utf-8")).get("pid") == os.getpid():
+            path.unlink()
 
 
 def _make_private(folder: Path) -> None:

@@ -201,6 +201,7 @@ class _GuidedBatchMaker:
             fingerprints_of([document for _, document in self.targets], self.rdf.size),
             self.request,
             spec.guiding_settings,
+            self._volumes(),
         )
 
     def _targets(self) -> list[tuple[str, dict[str, Any]]]:
@@ -212,6 +213,15 @@ class _GuidedBatchMaker:
         if wanted in ("replicas", "both"):
             targets += [("replica", document) for document in self.known.replicas]
         return targets
+
+    def _volumes(self) -> np.ndarray:
+        """Å^3 per atom of each target; of a replica, that of the known structure nearest to it."""
+        known = {document["_id"]: document["volume_per_atom"] for document in self.known.references}
+        ids = [
+            document["_id"] if kind == "reference" else document["nearest_reference"]["id"]
+            for kind, document in self.targets
+        ]
+        return np.array([known[key] for key in ids])
 
     def make(self, batch: int) -> dict[str, Any]:
         """Make a batch, write every crystal that reached its target, return the counts."""

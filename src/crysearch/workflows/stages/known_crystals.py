@@ -17,9 +17,14 @@ class KnownCrystals:
 
     def __init__(self, records: RecordStore, spec: SearchSpec) -> None:
         size = spec.radial_distribution_function.size
-        self.references = sound_references(records, spec, ["reference_id", "fingerprint"])
+        self.references = sound_references(
+            records, spec, ["reference_id", "fingerprint", "volume_per_atom"]
+        )
         self.replicas = records.find(
-            "replicas", {"search": spec.search_id}, ["label", "fingerprint"], [("_id", 1)]
+            "replicas",
+            {"search": spec.search_id},
+            ["label", "fingerprint", "nearest_reference"],
+            [("_id", 1)],
         )
         self.screen = Screen(
             fingerprints_of(self.references, size),
