@@ -68,7 +68,7 @@ LINES = {
 }
 #: Relaxations per group.
 NUMBERS = {"Si8": 30, "Si16": 20, "Sn4Se4": 20}
-VARIANTS = ("screened", "replicas", "references", "lines", "dropped")
+VARIANTS = ("screened", "replicas", "references", "lines", "dropped", "displaced")
 COLUMNS = {
     "I": "I, near a known structure",
     "II": "II, near a replica",
@@ -77,6 +77,7 @@ COLUMNS = {
     "references": "IV, onto known structures",
     "lines": "IV, onto interpolated replicas",
     "dropped": "IV, onto known structures, symmetry dropped",
+    "displaced": "III, not screened, symmetry dropped",
 }
 
 
@@ -98,11 +99,14 @@ def specification(system: str, variant: str, seed: int, number: int) -> SearchSp
                 else [],
             },
             "screening": {
-                "quotas": quotas if screened else {"I": 0, "II": 0, "III": 0, "IV": number}
+                "threshold": 1.99 if variant == "displaced" else 0.13,
+                "quotas": quotas if screened else {"I": 0, "II": 0, "III": 0, "IV": number},
             },
             "guiding": {
                 "targets": "references" if variant in ("references", "dropped") else "replicas",
-                "symmetry": "dropped" if variant == "dropped" else "kept",
+                "symmetry": "dropped" if variant in ("dropped", "displaced") else "kept",
+                # The control is near enough to its target from the start, and is not moved.
+                **({"stop_distance": 1.99, "volume": "free"} if variant == "displaced" else {}),
             },
             "relaxation": {"maximum_reference_atoms": 8},
             "seed": seed,

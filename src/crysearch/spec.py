@@ -238,7 +238,7 @@ class GuidingSpec(SpecPart):
         "within `screening.threshold`.",
     )
     volume: VolumeMode = Field(
-        "free",
+        "target",
         description="`target`: within `volume_tolerance` of the target's volume per atom (of a "
         "replica: of the known structure nearest to it); `free`; `bounded` to the range of the "
         "random crystals; or `fixed` as drawn.",

@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -229,7 +230,10 @@ class _Known:
             points = [_point(text, dimension) for text in latent]
             labels = [f"latent {text}" for text in latent]
             found += point_targets(self.model, np.array(points), labels)
-        return found
+        # An RDF does not tell the volume: that of the known structure nearest to it is taken.
+        rows, _ = self._nearest.query(np.stack([target.fingerprint for target in found]))
+        volumes = [self.references[int(row)]["volume_per_atom"] for row in rows]
+        return [replace(t, volume=v) for t, v in zip(found, volumes, strict=True)]
 
     def nearest(self, fingerprint: np.ndarray) -> tuple[str, float]:
         """The known structure nearest to an RDF, with its space group, and its distance."""

@@ -46,11 +46,14 @@ class DesignTarget:
         Its RDF.
     latent : (d,) float64 or None
         The point that the RDF was decoded from; None for the RDF of a known structure.
+    volume : float or None
+        Å^3 per atom; for guiding settings with the volume of the target.
     """
 
     label: str
     fingerprint: np.ndarray
     latent: np.ndarray | None = None
+    volume: float | None = None
 
 
 def line_targets(
@@ -287,7 +290,9 @@ class Navigator:
 
     def _guide(self, units: int, targets: Sequence[DesignTarget]) -> Guide:
         fingerprints = np.stack([target.fingerprint for target in targets])
-        return Guide(self.rdf, fingerprints, self.requests[units], self.settings)
+        volumes = [target.volume for target in targets if target.volume is not None]
+        known = np.array(volumes) if len(volumes) == len(targets) else None
+        return Guide(self.rdf, fingerprints, self.requests[units], self.settings, known)
 
     def _draw(
         self, units: int, guide: Guide, progress: Callable[[int], object] | None
