@@ -55,6 +55,7 @@ docs: setup  ## Write the generated pages under docs/
 benchmark: setup  ## Measure against named peers (minutes)
 	$(BIN)/python benchmarks/funnel.py
 	$(BIN)/python benchmarks/distributions.py
+	$(BIN)/python benchmarks/guiding.py
 	$(BIN)/python benchmarks/relaxation_speed.py
 	$(BIN)/python benchmarks/store.py
 	$(BIN)/python benchmarks/launches.py

@@ -65,17 +65,20 @@ def cases() -> list[Case]:
     tin_selenide = CrystalRequest(("Sn", "Se"), (8, 8), 457.6, TIN_SELENIDE)
     si8, si16 = silicon(8), silicon(16)
     bounded, fixed = GuidingSettings(volume="bounded"), GuidingSettings(volume="fixed")
+    of_target = GuidingSettings(volume="target")
     return [
         Case(si8, "Si"),
         Case(si8, "Si", tries=3),
         Case(si8, "Si", tries=3, policy="balanced"),
         Case(si8, "Si", settings=GuidingSettings(stop_distance=0.02)),
         Case(si8, "Si", settings=GuidingSettings(stop_distance=0.13)),
+        Case(si8, "Si", tries=3, policy="balanced", settings=of_target),
         Case(si8, "Si", settings=bounded),
         Case(si8, "Si", settings=fixed),
         Case(si8, "Si", symmetric=False),
         Case(si16, "Si"),
         Case(si16, "Si", tries=3),
+        Case(si16, "Si", tries=3, policy="balanced", settings=of_target),
         Case(si16, "Si", symmetric=False),
         Case(tin_selenide, "SnSe"),
         Case(tin_selenide, "SnSe", tries=3),
@@ -93,7 +96,9 @@ def crystals_of(case: Case, n: int, seed: int) -> CrystalBatch:
 def guide_of(case: Case) -> Guide:
     """Targets: the bundled known structures."""
     known = [reference.structure for reference in load_snapshot(case.formula)]
-    return Guide(case.rdf, case.rdf.from_structures(known), case.request, case.settings)
+    volumes = np.array([structure.volume / len(structure) for structure in known])
+    targets = case.rdf.from_structures(known)
+    return Guide(case.rdf, targets, case.request, case.settings, volumes)
 
 
 def measure(case: Case, n: int) -> str:

@@ -114,10 +114,14 @@ def _paused(spec: SearchSpec) -> None:
     total = kept.pop("total")
     quotas = spec.screening.quotas.model_dump()
     groups = ", ".join(f"{kept[name]} in group {name}" for name, quota in quotas.items() if quota)
+    there = f"{counts['references']['sound']} known structures, {replicas} replicas"
+    if total:
+        there += (
+            f", {counts['accepted']:,} random crystals screened, "
+            f"{counts['guided']['set_out']:,} guided, {total} kept: {groups}"
+        )
     lines = [
-        f"{counts['references']['sound']} known structures, {replicas} replicas, "
-        f"{counts['accepted']:,} random crystals screened, {counts['guided']['set_out']:,} guided, "
-        f"{total} kept: {groups}.",
+        f"{there}.",
         "\nNext:",
         f"  {_command()} status {spec.search_id[:8]}",
         "  the same command without --until, which goes on from here",
