@@ -116,14 +116,19 @@ def test_what_several_jobs_made_too_much_is_removed(finished_search, database):
         stages.generate_replicas(records, spec)
         parts = list(range(4))
         random.Random(1).shuffle(parts)
-        summary, more = None, 0
-        while summary is None:  # a job whose guess was too low leaves the rest to another round
-            for part in parts:
-                stages.sample_batches(records, spec, 8, Pace(None), part, 4)
-            more = records.count("batches")
-            summary = stages.settle(records, spec, 8)
-        assert more > records.count("batches") == summary["batches"]
-        assert stages.settle(records, spec, 8) == summary
+        for stage, make, settle in (
+            ("sampling", stages.sample_batches, stages.settle),
+            ("guiding", stages.guide_batches, stages.settle_guided),
+        ):
+            summary, more = None, 0
+            while summary is None:  # a guess that was too low leaves the rest to another round
+                for part in parts:
+                    make(records, spec, 8, Pace(None), part, 4)
+                more = records.count("batches", {"stage": stage})
+                summary = settle(records, spec, 8)
+            assert records.count("batches", {"stage": stage}) == summary["batches"]
+            assert more > summary["batches"] or stage == "guiding"
+            assert settle(records, spec, 8) == summary
     here, there = content(database), content(undisturbed)
     for collection in ("candidates", "batches"):
         expected = {
