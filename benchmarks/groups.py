@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from groups_figure import SHORT, Bars, draw
 from scipy import stats
 
 from crysearch.records import RecordStore, open_records
@@ -211,12 +212,17 @@ def figures_of(crystals: list[Crystal], names: dict[str, str]) -> dict[str, floa
     return counts
 
 
-def interval(values: list[float]) -> str:
-    """Mean and 95 % interval over seeds."""
-    mean = np.mean(values)
+def mean_and_half(values: list[float]) -> tuple[float, float]:
+    """Mean, and half-width of its 95 % interval over seeds."""
     if len(values) < 2:
-        return f"{mean:.1f}"
+        return float(np.mean(values)), 0.0
     half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
+    return float(np.mean(values)), float(half)
+
+
+def interval(values: list[float]) -> str:
+    """The same as text."""
+    mean, half = mean_and_half(values)
     return f"{mean:.1f} ± {half:.1f}"
 
 
@@ -228,10 +234,10 @@ def appearance(values: list[float]) -> str:
     return f"{len(there)} of {len(values)}, at {np.median(there):.0f}"
 
 
-def report(system: str, found: dict[str, list[Sample]], number: int) -> None:
-    """The tables of one system."""
+def report(system: str, found: dict[str, list[Sample]], number: int) -> Bars:
+    """Print the tables of one system; returns what the figure shows."""
     names = SYSTEMS[system][1]
-    groups = [group for group in COLUMNS if found.get(group)]
+    groups = [group for group in SHORT if found.get(group)]
     seeds = len(found[groups[0]])
     print(f"\n### {system}: {number} relaxations per group, {seeds} seeds\n")
     head = [COLUMNS[group] for group in groups]
@@ -274,6 +280,11 @@ def report(system: str, found: dict[str, list[Sample]], number: int) -> None:
     print("|---|" + "---|" * len(groups))
     for row, values in {**cells, "relaxations within it": done, **equal}.items():
         print(f"| {row} | " + " | ".join(values) + " |")
+    rows = list(table[groups[0]][0])[1::-1]
+    return {
+        group: [mean_and_half([figures[row] for figures in table[group]]) for row in rows]
+        for group in groups
+    }
 
 
 def main() -> None:
@@ -283,9 +294,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--systems", nargs="*", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--figure", type=Path, help="draw the numbers of distinct structures")
     parser.add_argument("--database", type=Path, default=Path("crysearch-groups"))
     arguments = parser.parse_args()
     os.environ["CRYSEARCH_DATABASE"] = str(arguments.database)
+    systems = {}
     for system in arguments.systems:
         number = arguments.number or NUMBERS[system]
         found: dict[str, list[Sample]] = {}
@@ -295,7 +308,9 @@ def main() -> None:
             with open_records(arguments.database, read_only=True) as records:
                 for group, sample in samples(records, spec, variant).items():
                     found.setdefault(group, []).append(sample)
-        report(system, found, number)
+        systems[system] = number, report(system, found, number)
+    if arguments.figure is not None:
+        draw(systems, arguments.figure)
 
 
 if __name__ == "__main__":
