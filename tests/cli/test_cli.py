@@ -207,6 +207,8 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path):
         [sys.executable, "-m", "crysearch", "-d", str(place), "run", str(FLOW),
          "--set", "relaxation.engine=stillinger-weber", "--set", "formula_units=8"],
         stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        # A shell has what it runs in the background ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (place / "records.sqlite").exists() and time.monotonic() < deadline:

@@ -13,6 +13,14 @@ from crysearch.workflows.interrupts import interrupts_kept, raise_if_interrupted
 from crysearch.workflows.progress import progress_bar
 
 
+@pytest.fixture(autouse=True)
+def python_handles_interrupts():
+    """As in a terminal; a shell ignores them for what it runs in the background."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
 @ctypes.CFUNCTYPE(None)
 def interrupted_in_a_callback() -> None:
     os.kill(os.getpid(), signal.SIGINT)
