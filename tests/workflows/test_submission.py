@@ -35,8 +35,8 @@ def test_a_search_is_submitted_once(small_spec, database):
     assert first.search == small_spec.search_id
     pad = launchpad()
     assert sorted(pad.get_fw_ids()) == first.fw_ids
-    # References, model, replicas, two cell sizes, relaxing twice, verdicts.
-    assert len(first.fw_ids) == 8
+    # References, model, replicas, two cell sizes drawn and guided, relaxing twice, verdicts.
+    assert len(first.fw_ids) == 10
     again = submit(CrystalSearchMaker().make(small_spec))
     assert again.state == "waiting"
     assert again.fw_ids == first.fw_ids
