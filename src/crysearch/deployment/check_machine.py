@@ -14,7 +14,7 @@ from crysearch.deployment.project import fireworks_config, project_folder, read_
 from crysearch.deployment.queues import FIREWORKS_TYPE, SUBMIT_COMMAND, Queue, detect_queue
 from crysearch.relaxation.registry import available_relaxers, create_relaxer
 from crysearch.settings import load_settings
-from crysearch.spec import RelaxationSpec
+from crysearch.spec_parts import RelaxationSpec
 
 _GIB = 1024**3
 _WARN_BELOW_BYTES, _FAIL_BELOW_BYTES = 5 * _GIB, _GIB // 2
