@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from crysearch.guiding import Guide, TargetChoice, without_symmetry
-from crysearch.records import RecordStore, batches, documents
+from crysearch.records import RecordStore, batches
 from crysearch.sampling import create_sampler
-from crysearch.screening import NEAR, DistinctFingerprints
+from crysearch.screening import DistinctFingerprints
 from crysearch.spec import SearchSpec
 from crysearch.workflows.context import crystal_request, fingerprints_of
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.progress import progress_bar
-from crysearch.workflows.stages.known_crystals import KnownCrystals, wyckoff_label
+from crysearch.workflows.stages.known_crystals import KnownCrystals
 
 logger = logging.getLogger("crysearch")
 
@@ -246,20 +246,16 @@ class _GuidedBatchMaker:
         result = self.known.screen.classify(fingerprints)
         volumes = crystals.volumes
         written = [
-            documents.candidate_document(
-                search=self.spec.search_id,
+            self.known.document(
+                arrived,
+                fingerprints,
+                result,
+                place,
                 seed=list(seed),
                 formula_units=self.formula_units,
                 batch=batch,
                 index=int(row),
-                structure=arrived.structure(place),
-                fingerprint=fingerprints[place],
-                space_group_requested=int(arrived.space_groups[place]),
-                wyckoff=wyckoff_label(arrived, place),
                 groups=["IV"],
-                near=NEAR[result.near[place]],  # type: ignore[arg-type]
-                nearest_reference=self.known.nearest_reference(result, place),
-                nearest_replica=self.known.nearest_replica(result, place),
                 guiding={
                     **self._target_facts(int(guided.target[row])),
                     "distance_before": float(guided.distance_before[row]),

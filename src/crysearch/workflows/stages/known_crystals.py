@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from crysearch.records import RecordStore
+import numpy as np
+
+from crysearch.records import RecordStore, documents
 from crysearch.sampling import CrystalBatch
-from crysearch.screening import Screen, ScreeningResult
+from crysearch.screening import NEAR, Screen, ScreeningResult
 from crysearch.spec import SearchSpec
 from crysearch.workflows.context import fingerprints_of
 from crysearch.workflows.stages.generation import sound_references
@@ -16,6 +18,7 @@ class KnownCrystals:
     """The references and the replicas of a search, and the screen made of them."""
 
     def __init__(self, records: RecordStore, spec: SearchSpec) -> None:
+        self.search = spec.search_id
         size = spec.radial_distribution_function.size
         self.references = sound_references(
             records, spec, ["reference_id", "fingerprint", "volume_per_atom"]
@@ -32,7 +35,32 @@ class KnownCrystals:
             spec.screening.threshold,
         )
 
-    def nearest_reference(self, result: ScreeningResult, index: int) -> dict[str, Any] | None:
+    def document(
+        self,
+        crystals: CrystalBatch,
+        fingerprints: np.ndarray,
+        result: ScreeningResult,
+        place: int,
+        **fields: Any,
+    ) -> dict[str, Any]:
+        """The document of a crystal at a place of a batch, compared with what is known.
+
+        ``fields`` are those of :func:`crysearch.records.documents.candidate_document` that do not
+        follow from the crystal: its seed, batch, index, formula units and groups.
+        """
+        return documents.candidate_document(
+            search=self.search,
+            structure=crystals.structure(place),
+            fingerprint=fingerprints[place],
+            space_group_requested=int(crystals.space_groups[place]),
+            wyckoff=_wyckoff_label(crystals, place),
+            near=NEAR[result.near[place]],  # type: ignore[arg-type]
+            nearest_reference=self._nearest_reference(result, place),
+            nearest_replica=self._nearest_replica(result, place),
+            **fields,
+        )
+
+    def _nearest_reference(self, result: ScreeningResult, index: int) -> dict[str, Any] | None:
         """The known structure nearest to a crystal, for its document."""
         if result.nearest_reference[index] < 0:
             return None
@@ -43,7 +71,7 @@ class KnownCrystals:
             "distance": float(result.distance_to_reference[index]),
         }
 
-    def nearest_replica(self, result: ScreeningResult, index: int) -> dict[str, Any] | None:
+    def _nearest_replica(self, result: ScreeningResult, index: int) -> dict[str, Any] | None:
         """The replica nearest to a crystal, for its document."""
         if result.nearest_replica[index] < 0:
             return None
@@ -55,7 +83,7 @@ class KnownCrystals:
         }
 
 
-def wyckoff_label(crystals: CrystalBatch, index: int) -> str:
+def _wyckoff_label(crystals: CrystalBatch, index: int) -> str:
     """Occupied Wyckoff positions of a crystal, such as ``Si: 4a 4b``."""
     labels = crystals.wyckoff(index)
     return "; ".join(f"{element}: {' '.join(sites)}" for element, sites in labels.items())

@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from crysearch.records import RecordStore, batches, documents
+from crysearch.records import RecordStore, batches
 from crysearch.sampling import create_sampler
-from crysearch.screening import NEAR, QuotaFilling
+from crysearch.screening import QuotaFilling
 from crysearch.spec import SearchSpec
 from crysearch.workflows.context import crystal_request
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.progress import progress_bar
-from crysearch.workflows.stages.known_crystals import KnownCrystals, wyckoff_label
+from crysearch.workflows.stages.known_crystals import KnownCrystals
 
 logger = logging.getLogger("crysearch")
 
@@ -261,20 +261,16 @@ class _BatchMaker:
         result = self.known.screen.classify(fingerprints)
         selection = filling.select(result)
         kept = [
-            documents.candidate_document(
-                search=self.spec.search_id,
+            self.known.document(
+                crystals,
+                fingerprints,
+                result,
+                index,
                 seed=list(seed),
                 formula_units=self.formula_units,
                 batch=batch,
                 index=index,
-                structure=crystals.structure(index),
-                fingerprint=fingerprints[index],
-                space_group_requested=int(crystals.space_groups[index]),
-                wyckoff=wyckoff_label(crystals, index),
-                groups=groups,  # type: ignore[arg-type]
-                near=NEAR[result.near[index]],  # type: ignore[arg-type]
-                nearest_reference=self.known.nearest_reference(result, index),
-                nearest_replica=self.known.nearest_replica(result, index),
+                groups=groups,
             )
             for index, groups in selection.items()
         ]
