@@ -143,7 +143,7 @@ def test_what_is_not_reached_is_said(call: Design, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_known_structures_need_no_model(call: Design, tmp_path: Path) -> None:
-    result = call("--near", "mp-149", "--search", "bare", "--formula-units", "2", "-o", "o", *FEW)
+    result = call("--near", "mp-149", "--search", "bare", "--formula-units", "8", "-o", "o", *FEW)
     assert result.exit_code == 0 and list((tmp_path / "o").iterdir())
     for more in (("--towards", "mp-165"), ("--latent", "0,0")):
         with pytest.raises(CrysearchError, match=r"no trained model .* --until replicas"):
