@@ -104,7 +104,7 @@ def specification(system: str, variant: str, seed: int, number: int) -> SearchSp
                 "quotas": quotas if screened else {"I": 0, "II": 0, "III": 0, "IV": number},
             },
             "guiding": {
-                "targets": "references" if variant in ("references", "dropped") else "replicas",
+                "targets": "replicas" if variant in ("replicas", "lines") else "references",
                 "symmetry": "dropped" if variant in ("dropped", "displaced") else "kept",
                 # The control is near enough to its target from the start, and is not moved.
                 **({"stop_distance": 1.99, "volume": "free"} if variant == "displaced" else {}),
@@ -275,7 +275,7 @@ def report(system: str, found: dict[str, list[Sample]], number: int) -> Bars:
         steps = [c.steps for s in found[group] for c in s.crystals[:number]]
         cells["steps of a relaxation"].append(f"{np.mean(steps):.0f}")
     print(
-        f"\nAt equal cost (that of the cheapest group with all its crystals, {np.mean(budget):.0f} s "
+        f"\nAt equal cost (of the cheapest group that found all crystals, {np.mean(budget):.0f} s "
         f"at {step:.3f} s per step of a relaxation):\n"
     )
     print("| | " + " | ".join(head) + " |")
