@@ -275,7 +275,7 @@ def report(system: str, found: dict[str, list[Sample]], number: int) -> Bars:
         steps = [c.steps for s in found[group] for c in s.crystals[:number]]
         cells["steps of a relaxation"].append(f"{np.mean(steps):.0f}")
     print(
-        f"\nAt the cost of {COLUMNS[control]} ({np.mean(budget):.0f} s at {step:.3f} s per step of a "
+        f"\nAt the cost of {COLUMNS[control]} ({np.mean(budget):.0f} s at {step:.3f} s a step of "
         "relaxation; cheaper groups have all their crystals):\n"
     )
     print("| | " + " | ".join(head) + " |")
