@@ -106,8 +106,12 @@ def specification(system: str, variant: str, seed: int, number: int) -> SearchSp
             "guiding": {
                 "targets": "replicas" if variant in ("replicas", "lines") else "references",
                 "symmetry": "dropped" if variant in ("dropped", "displaced") else "kept",
-                # The control is near enough to its target from the start, and is not moved.
-                **({"stop_distance": 1.99, "volume": "free"} if variant == "displaced" else {}),
+                # The control counts as arrived where it is: one evaluation a stage moves nothing.
+                **(
+                    {"stop_distance": 1.99, "volume": "free", "steps": [1, 1, 1]}
+                    if variant == "displaced"
+                    else {}
+                ),
             },
             "relaxation": {"maximum_reference_atoms": 8},
             "seed": seed,
