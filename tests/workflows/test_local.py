@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from crysearch.analysis import analyse_symmetry
+from crysearch.cli.run import Goal
 from crysearch.errors import SpecError
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
 from crysearch.records import open_records, queries
@@ -221,5 +222,6 @@ def test_a_search_paused_on_the_way_ends_with_the_same_records(
 
 
 def test_a_pause_is_one_of_the_goals():
+    assert tuple(goal.value for goal in Goal) == GOALS
     with pytest.raises(SpecError, match="until: 'sampling' — choose one of references, replicas"):
         run_search(SearchSpec.build(SMALL), "sampling")

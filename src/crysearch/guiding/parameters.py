@@ -23,6 +23,7 @@ import numpy as np
 
 from crysearch.errors import GuidingError
 from crysearch.sampling import CrystalBatch
+from crysearch.sampling.build_tables import TRANSLATION_UNIT
 from crysearch.sampling.wyckoff import wyckoff_tables
 
 #: Last space group of the triclinic, monoclinic, orthorhombic, tetragonal, hexagonal (trigonal
@@ -100,7 +101,10 @@ def position_tables() -> PositionTables:
                 break
         else:
             raise AssertionError(f"Wyckoff position {position} has no integer inverse")
-    rotations, translations = tables.rotations.astype(np.float64), tables.translations / 24.0
+    rotations, translations = (
+        tables.rotations.astype(np.float64),
+        tables.translations / TRANSLATION_UNIT,
+    )
     return PositionTables(columns, recovery, rotations, translations)
 
 

@@ -15,7 +15,6 @@ from crysearch.generative import available_models
 from crysearch.records import RecordStore, open_records, records_in
 from crysearch.records.values import from_binary_vector
 from crysearch.relaxation import RelaxationSettings, Relaxer, available_relaxers, create_relaxer
-from crysearch.sampling import CrystalRequest
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
 
@@ -47,11 +46,6 @@ def pair_distances(spec: SearchSpec) -> dict[tuple[str, str], float]:
         first, second = pair.split("-")
         distances[first, second] = distances[second, first] = distance
     return distances
-
-
-def crystal_request(spec: SearchSpec, formula_units: int) -> CrystalRequest:
-    """The request for random crystals of one cell size."""
-    return spec.crystal_request(formula_units)
 
 
 def relaxation_settings(spec: SearchSpec) -> RelaxationSettings:
@@ -117,7 +111,7 @@ def validate(spec: SearchSpec) -> None:
         problems.append("sampling.sampler: 'pyxtal' is not installed — run pip install pyxtal")
     for formula_units in spec.formula_units:
         try:
-            crystal_request(spec, formula_units)
+            spec.crystal_request(formula_units)
         except Exception as error:
             problems.append(f"formula_units {formula_units}: {error}")
     if problems:

@@ -21,7 +21,7 @@ from crysearch.records import RecordStore, batches
 from crysearch.sampling import create_sampler
 from crysearch.screening import DistinctFingerprints
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import crystal_request, fingerprints_of
+from crysearch.workflows.context import fingerprints_of
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.stages.known_crystals import KnownCrystals
@@ -169,7 +169,7 @@ def settle_guided(
     if totals["kept"] < quota:
         logger.warning(
             "%s: %d of %d guided crystals found after %s (guiding.maximum_crystals)",
-            crystal_request(spec, formula_units).formula,
+            spec.crystal_request(formula_units).formula,
             totals["kept"],
             quota,
             f"{totals['sampled']:,}",
@@ -193,7 +193,7 @@ class _GuidedBatchMaker:
         self.records, self.spec, self.formula_units = records, spec, formula_units
         self.rdf = spec.radial_distribution_function
         self.known = KnownCrystals(records, spec)
-        self.request = crystal_request(spec, formula_units)
+        self.request = spec.crystal_request(formula_units)
         self.sampler = create_sampler(spec.sampling.sampler, self.request)
         self.targets = self._targets()
         self.guide = Guide(

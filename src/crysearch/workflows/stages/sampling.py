@@ -19,7 +19,6 @@ from crysearch.records import RecordStore, batches
 from crysearch.sampling import create_sampler
 from crysearch.screening import QuotaFilling
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import crystal_request
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.stages.known_crystals import KnownCrystals
@@ -200,7 +199,7 @@ def settle(records: RecordStore, spec: SearchSpec, formula_units: int) -> dict[s
     if missing:
         logger.warning(
             "%s: %s of the quotas not filled after %s crystals (sampling.maximum_candidates)",
-            crystal_request(spec, formula_units).formula,
+            spec.crystal_request(formula_units).formula,
             ", ".join(f"{number} of group {group}" for group, number in missing.items()),
             f"{totals['accepted']:,}",
         )
@@ -245,7 +244,7 @@ class _BatchMaker:
         self.records, self.spec, self.formula_units = records, spec, formula_units
         self.rdf = spec.radial_distribution_function
         self.known = KnownCrystals(records, spec)
-        self.request = crystal_request(spec, formula_units)
+        self.request = spec.crystal_request(formula_units)
         self.sampler = create_sampler(spec.sampling.sampler, self.request)
 
     def make(self, batch: int, filling: QuotaFilling) -> Counts:
