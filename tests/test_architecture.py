@@ -67,6 +67,14 @@ def test_the_local_store_knows_nothing_of_crystals():
         assert not {name.split(".")[0] for name in names} & {"pymatgen", "ase", "jobflow"}, path
 
 
+def test_the_stand_in_for_vasp_knows_only_the_engines():
+    for path in modules("vasp_standin"):
+        names = imported(path)
+        assert rooms_of(names) <= {"vasp_standin", "relaxation", "errors"}, path
+        forbidden = WORKFLOW_LIBRARIES | {"atomate2", "custodian", "emmet"}
+        assert not {name.split(".")[0] for name in names} & forbidden, path
+
+
 @pytest.mark.parametrize("room", ["cli", "plotting", "deployment"])
 def test_only_workflows_know_jobflow(room):
     for path in modules(room):
@@ -85,6 +93,7 @@ def test_only_records_talk_to_a_database():
 def test_every_room_is_checked():
     """A new room must be placed on one side of the rules."""
     known = {*SCIENCE, "records", "workflows", "cli", "serve", "plotting", "localdb", "deployment"}
+    known |= {"vasp_standin"}
     known |= {"__init__", "__main__", "errors", "spec", "spec_parts", "settings", "validation"}
     found = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert found <= known

@@ -43,6 +43,10 @@ class RelaxationError(CrysearchError):
     """A relaxation engine is unknown, missing or misused."""
 
 
+class VaspStandinError(CrysearchError):
+    """The stand-in for VASP was given input that it cannot take."""
+
+
 class AnalysisError(CrysearchError):
     """An analysis was asked for something that it cannot answer."""
 
