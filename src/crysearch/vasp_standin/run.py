@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from crysearch.errors import VaspStandinError
 from crysearch.vasp_standin.failures import (
     ZBRENT_STEPS,
@@ -53,7 +55,9 @@ def run(folder: Path) -> int:
         print(f" vasp.{VERSION} {label(engine)}\n ERROR: {error}", flush=True)
         print(f"{label(engine)}: {error}", file=sys.stderr, flush=True)
         return 1
-    return _Run(folder, inputs, mover, failures, engine).run()
+    # The optimizers' matrices are small: several threads on busy cores take thirty times longer.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _Run(folder, inputs, mover, failures, engine).run()
 
 
 class _Run:
