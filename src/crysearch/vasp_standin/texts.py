@@ -46,10 +46,8 @@ class TextWriters:
         self._outcar = (folder / "OUTCAR").open("w", encoding="utf-8")
         self._oszicar = (folder / "OSZICAR").open("w", encoding="utf-8")
         self._xdatcar = (folder / "XDATCAR").open("w", encoding="utf-8")
-        # VASP starts with an empty CONTCAR, and leaves an empty WAVECAR if it writes none;
-        # atomate2 copies it from step to step and stops where it is missing.
-        for name in ("CONTCAR", "WAVECAR"):
-            (folder / name).write_bytes(b"")
+        # VASP starts with an empty CONTCAR.
+        (folder / "CONTCAR").write_bytes(b"")
         title = f"vasp.{VERSION} {self._label}"
         self.say(f" {title}")
         self._out(f" {title}", *self._header())
