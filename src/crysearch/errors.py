@@ -51,6 +51,10 @@ class AnalysisError(CrysearchError):
     """An analysis was asked for something that it cannot answer."""
 
 
+class VaspError(CrysearchError):
+    """VASP, its potentials or the packages that run it are missing, or misused."""
+
+
 class RecordsError(CrysearchError):
     """The record store cannot be opened, read or written."""
 

@@ -93,6 +93,25 @@ class Settings(BaseSettings):
         description="CPU threads of the potentials. More can be faster on idle cores, and change "
         "the last digits of the results.",
     )
+    vasp_command: str | None = Field(
+        None,
+        description="Command that starts VASP, such as `srun vasp_std`; by default atomate2's "
+        "VASP_CMD.",
+    )
+    vasp_potentials: Path | None = Field(
+        None,
+        description="Folder of VASP's potentials as pymatgen lays it out; by default pymatgen's "
+        "PMG_VASP_PSP_DIR.",
+    )
+    vasp_walltime: PositiveFloat | None = Field(
+        None,
+        description="Seconds that one VASP calculation may take; by default there is no limit.",
+    )
+    vasp_poll_seconds: PositiveFloat | None = Field(
+        None,
+        description="Seconds between custodian's looks at a running VASP; by default custodian's "
+        "own 10.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -130,7 +149,7 @@ def _read_file() -> dict[str, Any]:
         raise SettingsError(f"{path}: is not readable YAML ({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: give one setting per line, such as `database: ./records`")
-    for name in ("database", "launchpad_file"):
+    for name in ("database", "launchpad_file", "vasp_potentials"):
         place = content.get(name)
         if isinstance(place, str) and "://" not in place:
             # A path in a settings file is meant relative to that file, wherever one stands.
