@@ -75,3 +75,16 @@ def test_errors_name_the_setting_but_no_value(monkeypatch, tmp_path):
     monkeypatch.setenv("CRYSEARCH_CONFIG", str(tmp_path / "nowhere.yaml"))
     with pytest.raises(SettingsError, match="no such file"):
         load_settings()
+
+
+def test_the_folder_of_potentials_is_relative_to_the_file(monkeypatch, tmp_path):
+    (tmp_path / "crysearch.yaml").write_text("vasp_potentials: potentials\nvasp_walltime: 3600\n")
+    (tmp_path / "launch").mkdir()
+    monkeypatch.chdir(tmp_path / "launch")
+    settings = load_settings()
+    assert settings.vasp_potentials == tmp_path.resolve() / "potentials"
+    assert settings.vasp_walltime == 3600
+    assert settings.vasp_command is settings.vasp_poll_seconds is None
+    monkeypatch.setenv("CRYSEARCH_VASP_WALLTIME", "0")
+    with pytest.raises(SettingsError, match="vasp_walltime: Input should be greater than 0"):
+        load_settings()

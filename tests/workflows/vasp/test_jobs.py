@@ -134,6 +134,29 @@ def test_a_disordered_structure(standin):
     failed(outcome, "unsupported")
 
 
+def test_protocols_that_continue_need_the_files(standin, silicon, tmp_path):
+    task, summary = run_step(
+        silicon, get_protocol("mp-pbe"), "relax 2", tmp_path / "work", load_settings(),
+        previous="elsewhere:/nowhere/launcher_1",
+    )  # fmt: skip
+    assert task is None
+    assert (summary["state"], summary["reason"]) == ("failed", "no_previous_files")
+    assert "elsewhere:/nowhere/launcher_1" in summary["detail"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["mp-pbe", "mp-r2scan"])
+def test_one_energy_of_the_materials_project_s_sets(standin, silicon, tmp_path, protocol):
+    task, summary = run_step(
+        silicon, get_protocol(protocol), "static", tmp_path / "work", load_settings()
+    )
+    assert (summary["state"], summary["stand_in"]) == ("converged", True), summary["detail"]
+    assert task.task_label == f"{protocol} static"
+    # By density; by KSPACING: |b| / 0.22 Å⁻¹ is 8.9 for each vector.
+    assert summary["settings"]["k_mesh"] == ([8] * 3 if protocol == "mp-pbe" else [9] * 3)
+    assert summary["settings"]["k_spacing"] == (0.22 if protocol == "mp-r2scan" else None)
+
+
 @pytest.mark.slow
 def test_a_crash(standin, silicon):
     standin.setenv(FAIL_VARIABLE, "crash")

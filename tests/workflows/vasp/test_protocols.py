@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("atomate2", reason="pip install 'crysearch[vasp]'")
@@ -61,3 +64,9 @@ def test_an_unknown_protocol_and_a_missing_package(monkeypatch):
     monkeypatch.setattr(protocols, "find_spec", lambda name: None)
     with pytest.raises(VaspError, match=r"atomate2 and custodian: run pip install 'crysearch\["):
         maker_of(get_protocol("lda"), "static")
+
+
+def test_who_submits_needs_no_atomate2():
+    code = "import sys, crysearch.workflows.vasp as _; print('atomate2' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "False"
