@@ -22,7 +22,7 @@ from crysearch.relaxation import create_relaxer
 from crysearch.settings import load_settings
 from crysearch.vasp_standin import FAIL_VARIABLE
 from crysearch.workflows.jobs import CPU, MPI
-from crysearch.workflows.vasp import get_protocol, time_limit, vasp_jobs
+from crysearch.workflows.vasp import get_protocol, protocols, time_limit, vasp_jobs
 from crysearch.workflows.vasp import jobs as vasp_module
 from crysearch.workflows.vasp.running import run_step
 
@@ -39,7 +39,7 @@ def test_silicon_relaxes_to_the_engine_s_own_minimum(standin, silicon):
     assert outcome["max_stress"] < 0.1
     assert outcome["steps"] > 2
     relaxed = Structure.from_dict(outcome["structure"])
-    # Diamond, as the potential was made for: a = 5.431 Å, −4.3363 eV/atom … of the same engine.
+    # Diamond, for which the potential was made; once more by our own relaxation.
     relaxer = create_relaxer("stillinger-weber")
     (reference,) = relaxer.relax([silicon])
     assert outcome["energy_per_atom"] == pytest.approx(reference.energy / 2, abs=2e-4)
@@ -120,6 +120,12 @@ def test_no_command(standin, silicon):
     standin.setenv("CRYSEARCH_VASP_COMMAND", "vasp_nowhere")
     outcome, _ = compute(silicon)
     assert "CRYSEARCH_VASP_COMMAND" in failed(outcome, "no_vasp_command")
+
+
+def test_no_atomate2(standin, silicon, monkeypatch):
+    monkeypatch.setattr(protocols, "find_spec", lambda name: None)
+    outcome, _ = compute(silicon)
+    assert "pip install 'crysearch[vasp]'" in failed(outcome, "no_atomate2")
 
 
 def test_no_potentials(standin, tmp_path, silicon):
