@@ -337,7 +337,7 @@ def _modes(qpoints: NDArray[np.float64], values: NDArray[np.float64]) -> list[Im
         if np.linalg.norm(q - np.round(q)) < _GAMMA:
             row = np.delete(row, np.argsort(np.abs(row))[:3])
         name = tuple(np.round(q, 8).tolist())
-        modes += [ImaginaryMode(name, float(frequency)) for frequency in row]
+        modes += [ImaginaryMode(name, round(float(frequency), 6)) for frequency in row]
     return modes
 
 

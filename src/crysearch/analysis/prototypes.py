@@ -97,7 +97,8 @@ def match_prototypes(
     bare = Structure(
         structure.lattice, [site.specie.symbol for site in structure], structure.frac_coords
     )
-    found = _matcher(*tolerances).get_prototypes(bare) or []
+    matcher = _matcher(bare.composition.anonymized_formula, *tolerances)
+    found = matcher.get_prototypes(bare) or []
     return PrototypeMatch(tuple(_prototype(entry["tags"]) for entry in found), *tolerances)
 
 
@@ -109,14 +110,22 @@ def _prototype(tags: Mapping[str, Any]) -> Prototype:
     return Prototype(str(tags["aflow"]), text("mineral"), text("pearson"), text("strukturbericht"))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _matcher(
-    length_tolerance: float, site_tolerance: float, angle_tolerance: float
+    formula: str, length_tolerance: float, site_tolerance: float, angle_tolerance: float
 ) -> PrototypeDatabaseMatcher:
-    # Reading and reducing the library takes seconds.
+    """The prototypes of an anonymous formula, such as AB2: only they can match.
+
+    Reducing the cells of the whole library takes seconds.
+    """
     import pandas as pd
     from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY, PrototypeDatabaseMatcher
 
+    entries = [
+        entry
+        for entry in AFLOW_PROTOTYPE_LIBRARY
+        if entry["snl"].structure.composition.anonymized_formula == formula
+    ]
     return PrototypeDatabaseMatcher(
-        pd.DataFrame(AFLOW_PROTOTYPE_LIBRARY), length_tolerance, site_tolerance, angle_tolerance
+        pd.DataFrame(entries), length_tolerance, site_tolerance, angle_tolerance
     )
