@@ -15,6 +15,8 @@ CRYSTALS = {
 }
 
 
+# Reading pymatgen's library takes about five seconds.
+@pytest.mark.slow
 @pytest.mark.parametrize("label", CRYSTALS)
 def test_textbook_prototypes(label, disguise):
     structure = Structure.from_spacegroup(*CRYSTALS[label])
@@ -30,15 +32,18 @@ def test_textbook_prototypes(label, disguise):
     json.dumps(result.to_dict())
 
 
+@pytest.mark.slow
 def test_names():
     diamond = match_prototypes(Structure.from_spacegroup(*CRYSTALS["A_cF8_227_a"])).prototypes[0]
     assert (diamond.mineral, diamond.strukturbericht) == ("diamond", "A4")
 
 
+@pytest.mark.slow
 def test_no_prototype(published):
     assert match_prototypes(published["C2/m"]).prototypes == ()
 
 
+@pytest.mark.slow
 def test_no_prototype_of_the_formula():
     symbols = ["Li", "Na", "K", "Rb", "Cs", "Be", "Mg"]
     sites = [[k / 7, 0, 0] for k in range(7)]

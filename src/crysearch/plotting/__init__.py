@@ -10,9 +10,12 @@ from crysearch.plotting.descent import Descent, plot_descent
 from crysearch.plotting.design import plot_design_map
 from crysearch.plotting.distances import plot_distances
 from crysearch.plotting.energies import plot_energies
+from crysearch.plotting.equation_of_state import plot_equations_of_state
+from crysearch.plotting.hull import plot_hull
 from crysearch.plotting.latent import plot_latent_map
 from crysearch.plotting.overview import RdfPair, plot_overview
 from crysearch.plotting.pairs import plot_rdf_pair, plot_xray_pair
+from crysearch.plotting.phonon_bands import plot_phonon_bands
 from crysearch.plotting.training import plot_loss_curves
 
 __all__ = [
@@ -22,9 +25,12 @@ __all__ = [
     "plot_design_map",
     "plot_distances",
     "plot_energies",
+    "plot_equations_of_state",
+    "plot_hull",
     "plot_latent_map",
     "plot_loss_curves",
     "plot_overview",
+    "plot_phonon_bands",
     "plot_rdf_pair",
     "plot_xray_pair",
 ]
