@@ -154,7 +154,7 @@ def test_a_structure_that_is_not_at_rest_is_reported(diamond, engine):
     assert result.residual_force > 0.1
 
 
-def test_the_narrowest_way_through_an_oblique_cell_counts(engine, monkeypatch):
+def test_the_narrowest_way_through_an_oblique_cell_counts(engine):
     lattice = Lattice.from_parameters(4, 4, 4, 55, 60, 65)
     cell = Structure(lattice, ["Si"], [[0, 0, 0]])
     result = calculate_phonons(cell, engine, minimum_length=6, points=5)

@@ -22,6 +22,14 @@ DEFAULT_STRAINS = (-0.01, -0.005, 0.005, 0.01)
 #: Larger strains are outside the linear regime that is fitted.
 LARGEST_STRAIN = 0.05
 
+#: Larger root mean square deviations from linearity, relative to the stresses, and larger changes
+#: by the symmetrisation, relative to the largest component, mean that ions left their places in a
+#: strained cell: the fit is then no elastic tensor. Of 26 silicon crystals with the
+#: Stillinger–Weber potential, 23 have at most 0.14 and 0.006; of the other three the first is
+#: above 0.6.
+LARGEST_NONLINEARITY = 0.2
+LARGEST_ASYMMETRY = 0.1
+
 _COMPONENTS = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 
@@ -128,8 +136,8 @@ def calculate_elasticity(
     Raises
     ------
     AnalysisError
-        If the strains are unusable, no space group is found, or a strained cell fails or does
-        not converge.
+        If the strains are unusable, no space group is found, a strained cell fails or does not
+        converge, or the stresses are not linear in the strains or break the symmetry.
     """
     amounts = _checked(strains)
     symmetry = symmetrised(structure, symmetry_tolerance)
@@ -170,13 +178,25 @@ def calculate_elasticity(
         stress.voigt - rest.voigt - voigt.T @ green.voigt
         for stress, green in zip(stresses, greens, strict=True)
     ]
+    asymmetry = float(np.abs(tensor - voigt).max())
+    residual = float(np.sqrt(np.mean(np.square(differences))))
+    size = float(np.sqrt(np.mean([(stress.voigt - rest.voigt) ** 2 for stress in stresses])))
+    largest = float(np.abs(tensor).max())
+    if residual > LARGEST_NONLINEARITY * size or asymmetry > LARGEST_ASYMMETRY * largest:
+        raise AnalysisError(
+            f"no elastic tensor of {cell.composition.formula} by {relaxer.name}: the stresses "
+            f"(root mean square {size:.3g} GPa) deviate by {residual:.3g} GPa from linearity, and "
+            f"the tensor (largest component {largest:.4g} GPa) by {asymmetry:.3g} GPa from the "
+            "symmetry of the crystal, since ions leave their places in a strained cell; give "
+            "smaller strains, or relax the structure from slightly displaced ions first"
+        )
     return Elasticity(
         tensor=_rows(tensor),
         space_group=symmetry.number,
         cell=_rows(cell.lattice.matrix),
         moduli=average_moduli(tensor),
-        asymmetry=float(np.abs(tensor - voigt).max()),
-        fit_residual=float(np.sqrt(np.mean(np.square(differences)))),
+        asymmetry=asymmetry,
+        fit_residual=residual,
         residual_stress=evaluations[0].largest_stress,
         strains=amounts,
         engine=relaxer.name,
