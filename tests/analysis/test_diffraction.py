@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -32,6 +34,12 @@ def test_lines_follow_bragg(diamond):
         spacing = 5.431 / np.linalg.norm(peak.miller_indices[0])
         assert peak.spacing == pytest.approx(spacing)
         assert 2 * spacing * np.sin(np.radians(peak.two_theta / 2)) == pytest.approx(1.54184)
+
+
+def test_a_pattern_as_a_document(diamond):
+    document = json.loads(json.dumps(xray_pattern(diamond).to_dict()))
+    assert document["two_theta_range"] == [10.0, 90.0]
+    assert document["peaks"][0]["intensity"] == 100
 
 
 def test_the_cell_does_not_matter(diamond, disguise):

@@ -72,7 +72,7 @@ def test_laue_classes(space_group, expected):
 
 
 PUBLISHED = {
-    # Measured, GPa: Simmons and Wang (1971); quartz: Heyliger et al. (2003).
+    # Measured at room temperature, GPa, rounded: Simmons and Wang (1971) for the elements.
     "silicon": (227, cubic(165.7, 63.9, 79.6)),
     "copper": (225, cubic(168.4, 121.4, 75.4)),
     "magnesium": (

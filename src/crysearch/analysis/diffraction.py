@@ -8,6 +8,7 @@ import numpy as np
 from pymatgen.analysis.diffraction.xrd import WAVELENGTHS, XRDCalculator
 from pymatgen.core import Structure
 
+from crysearch.analysis.plain import PlainResult
 from crysearch.errors import AnalysisError
 
 #: Lines weaker than this fraction of the strongest are left out.
@@ -15,7 +16,7 @@ WEAKEST = 1e-5
 
 
 @dataclass(frozen=True)
-class Peak:
+class Peak(PlainResult):
     """One line of a powder pattern.
 
     Attributes
@@ -37,7 +38,7 @@ class Peak:
 
 
 @dataclass(frozen=True)
-class DiffractionPattern:
+class DiffractionPattern(PlainResult):
     """Lines of an X-ray powder pattern.
 
     Attributes
