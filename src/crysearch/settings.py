@@ -88,10 +88,22 @@ class Settings(BaseSettings):
         "again; 0 always asks.",
     )
     device: str = Field("auto", description="Device of the potentials: auto, cpu or cuda.")
+    espresso_command: str = Field(
+        "pw.x",
+        description="How pw.x of Quantum ESPRESSO is run here, such as `mpirun -np 4 pw.x`.",
+    )
+    espresso_pseudopotentials: Path | None = Field(
+        None,
+        description="Folder of pseudopotentials (UPF) for Quantum ESPRESSO; by default that of "
+        "ESPRESSO_PSEUDO, else the one of Debian's package.",
+    )
+    gpaw_python: str = Field(
+        "/usr/bin/python3", description="The Python interpreter that can import GPAW."
+    )
     threads: PositiveInt = Field(
         1,
-        description="CPU threads of the potentials. More can be faster on idle cores, and change "
-        "the last digits of the results.",
+        description="CPU threads of the engines, of each process if there are several. More "
+        "can be faster on idle cores, and change the last digits of the results.",
     )
     vasp_command: str | None = Field(
         None,
@@ -149,7 +161,7 @@ def _read_file() -> dict[str, Any]:
         raise SettingsError(f"{path}: is not readable YAML ({type(error).__name__})") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: give one setting per line, such as `database: ./records`")
-    for name in ("database", "launchpad_file", "vasp_potentials"):
+    for name in ("database", "launchpad_file", "vasp_potentials", "espresso_pseudopotentials"):
         place = content.get(name)
         if isinstance(place, str) and "://" not in place:
             # A path in a settings file is meant relative to that file, wherever one stands.

@@ -44,6 +44,19 @@ def test_missing_package_says_what_to_run(monkeypatch):
     assert installed["sevennet-0"] and not installed["chgnet"]
 
 
+def test_a_missing_program_is_seen_but_may_be_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engines = {info.name: info for info in available_relaxers()}
+    for name, program in (("espresso", "pw.x"), ("gpaw", "gpaw")):
+        assert engines[name].missing == (program,) and not engines[name].installed
+        assert engines[name].missing_packages == ()
+        assert "apt-get install" in engines[name].install
+    with pytest.raises(RelaxationError, match=r"command='pw\.x': there is no such program"):
+        create_relaxer("espresso")
+    (tmp_path / "pw.x").touch(mode=0o755)
+    assert {info.name for info in available_relaxers() if info.installed} >= {"espresso"}
+
+
 def test_wrong_options_are_named():
     with pytest.raises(RelaxationError, match=r"'emt' does not take these options \(device\)"):
         create_relaxer("emt", device="cpu")

@@ -12,7 +12,8 @@ from pathlib import Path
 from crysearch.deployment.findings import Finding, State
 from crysearch.deployment.project import fireworks_config, project_folder, read_yaml
 from crysearch.deployment.queues import FIREWORKS_TYPE, SUBMIT_COMMAND, Queue, detect_queue
-from crysearch.relaxation.registry import available_relaxers, create_relaxer
+from crysearch.errors import RelaxationError
+from crysearch.relaxation.registry import RelaxerInfo, available_relaxers, create_relaxer
 from crysearch.settings import load_settings
 from crysearch.spec_parts import RelaxationSpec
 
@@ -28,10 +29,24 @@ def check_engines() -> Iterator[Finding]:
             settings = load_settings()
             relaxer = create_relaxer(default, device=settings.device, threads=settings.threads)
             yield Finding("engine", State.ok, f"{relaxer.name}: the default, its weights load")
+        elif engine.programs:
+            yield _check_program(engine)
         elif engine.installed:
             yield Finding("engine", State.ok, f"{engine.name}: installed")
         else:
             yield Finding("engine", State.absent, f"{engine.name}: not installed", engine.install)
+
+
+def _check_program(engine: RelaxerInfo) -> Finding:
+    """Whether an engine that runs another program finds it, under the command of the settings."""
+    from crysearch.workflows.context import make_engine  # jobflow takes seconds
+
+    try:
+        provenance = make_engine(engine.name, {}).provenance
+    except RelaxationError as error:
+        return Finding("engine", State.absent, f"{engine.name}: {error}", engine.install)
+    name, version = provenance["package"], provenance["package_version"]
+    return Finding("engine", State.ok, f"{engine.name}: {name} {version}")
 
 
 def check_device() -> Iterator[Finding]:

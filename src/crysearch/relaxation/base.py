@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -231,6 +231,16 @@ class Relaxer(ABC):
     @abstractmethod
     def provenance(self) -> dict[str, str]:
         """What produced the numbers: engine, package, versions, model, weights' checksum, dtype."""
+
+    def check_elements(self, symbols: Iterable[str]) -> None:
+        """Refuse elements for which the engine lacks data here, before any work starts.
+
+        Raises
+        ------
+        RelaxationError
+            Naming what is missing. Nothing is raised by engines that find out as they go.
+        """
+        return None
 
     @abstractmethod
     def relax(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from shutil import which
 from typing import Any
 
 from crysearch.errors import RelaxationError
@@ -25,9 +26,11 @@ class RelaxerInfo:
     packages
         Import names of the packages that it needs beyond the core ones.
     install
-        The pip command that brings them; empty if none is needed.
+        The command that brings them; empty if none is needed.
     elements
         The elements that it is for; None for (nearly) all.
+    programs
+        Programs that it runs, under their usual names; the engine's options may name others.
     """
 
     name: str
@@ -38,15 +41,22 @@ class RelaxerInfo:
     packages: tuple[str, ...] = ()
     install: str = ""
     elements: frozenset[str] | None = None
+    programs: tuple[str, ...] = ()
 
     @property
     def missing(self) -> tuple[str, ...]:
+        """The packages and programs that are not installed."""
+        programs = tuple(program for program in self.programs if which(program) is None)
+        return self.missing_packages + programs
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
         """The packages that are not installed."""
         return tuple(package for package in self.packages if find_spec(package) is None)
 
     @property
     def installed(self) -> bool:
-        """Whether every package is there."""
+        """Whether every package and program is there."""
         return not self.missing
 
 
@@ -98,6 +108,22 @@ _ENGINES = {
             "effective_medium_theory",
             elements=frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"}),
         ),
+        RelaxerInfo(
+            "espresso",
+            "Quantum ESPRESSO's pw.x: LDA or PBE from first principles, with pseudopotentials",
+            "crysearch.relaxation.espresso",
+            "EspressoRelaxer",
+            install="apt-get install quantum-espresso quantum-espresso-data",
+            programs=("pw.x",),
+        ),
+        RelaxerInfo(
+            "gpaw",
+            "GPAW in plane waves: LDA or PBE from first principles, for most elements",
+            "crysearch.relaxation.gpaw",
+            "GpawRelaxer",
+            install="apt-get install gpaw gpaw-data",
+            programs=("gpaw",),
+        ),
     )
 }
 
@@ -116,7 +142,9 @@ def create_relaxer(name: str, **options: Any) -> Relaxer:
         One of the names of :func:`available_relaxers`.
     **options
         Options of the engine; the pretrained potentials take ``device`` (``"cpu"``, ``"cuda"``,
-        ``"auto"``) and ``threads``.
+        ``"auto"``) and ``threads``, those from first principles what
+        :class:`~crysearch.relaxation.espresso.EspressoRelaxer` and
+        :class:`~crysearch.relaxation.gpaw.GpawRelaxer` say.
 
     Returns
     -------
@@ -126,16 +154,18 @@ def create_relaxer(name: str, **options: Any) -> Relaxer:
     Raises
     ------
     RelaxationError
-        If the name is unknown, a package is missing or an option is wrong.
+        If the name is unknown, a package or program is missing or an option is wrong.
     """
     info = _ENGINES.get(name)
     if info is None:
         raise RelaxationError(
             f"relaxation engine {name!r} is unknown; choose one of {', '.join(_ENGINES)}"
         )
-    if not info.installed:
+    # Programs are looked for by the engine, which knows the command of its options.
+    if info.missing_packages:
+        missing = ", ".join(info.missing_packages)
         raise RelaxationError(
-            f"relaxation engine {name!r} needs the package {', '.join(info.missing)}, which is "
+            f"relaxation engine {name!r} needs the package {missing}, which is "
             f"not installed; run: {info.install}"
         )
     factory: Callable[..., Relaxer] = getattr(import_module(info.module), info.factory)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 from jobflow import CURRENT_JOB
@@ -59,13 +60,40 @@ def relaxation_settings(spec: SearchSpec) -> RelaxationSettings:
     )
 
 
+def make_engine(name: str, options: Mapping[str, Any]) -> Relaxer:
+    """A relaxation engine with what the settings say of this machine.
+
+    Parameters
+    ----------
+    name
+        One of :func:`crysearch.relaxation.available_relaxers`.
+    options
+        Options of the engine that can change its results, and any others; they win over the
+        settings.
+
+    Raises
+    ------
+    RelaxationError
+        If the engine is unknown, or cannot work here or with these options.
+    """
+    settings = load_settings()
+    machine: dict[str, Any] = {}
+    if _is_pretrained(name):
+        machine = {"device": settings.device, "threads": settings.threads}
+    elif name == "espresso":
+        machine = {
+            "command": settings.espresso_command,
+            "pseudopotentials_folder": settings.espresso_pseudopotentials,
+            "threads": settings.threads,
+        }
+    elif name == "gpaw":
+        machine = {"python": settings.gpaw_python, "threads": settings.threads}
+    return create_relaxer(name, **{**machine, **options})
+
+
 def make_relaxer(spec: SearchSpec) -> Relaxer:
-    """The relaxation engine of the specification on the device of the settings."""
-    options: dict[str, object] = {}
-    if _is_pretrained(spec.relaxation.engine):
-        settings = load_settings()
-        options = {"device": settings.device, "threads": settings.threads}
-    return create_relaxer(spec.relaxation.engine, **options)
+    """The relaxation engine of the specification with the settings of this machine."""
+    return make_engine(spec.relaxation.engine, {})
 
 
 def _is_pretrained(engine: str) -> bool:
@@ -95,9 +123,9 @@ def validate(spec: SearchSpec) -> None:
         problems.append(
             f"relaxation.engine: {spec.relaxation.engine!r} — choose one of {', '.join(engines)}"
         )
-    elif not engine.installed:
+    elif engine.missing_packages:
         problems.append(
-            f"relaxation.engine: {engine.name!r} needs {', '.join(engine.missing)} — run "
+            f"relaxation.engine: {engine.name!r} needs {', '.join(engine.missing_packages)} — run "
             f"{engine.install}"
         )
     else:
@@ -119,13 +147,17 @@ def validate(spec: SearchSpec) -> None:
 
 
 def check_device(spec: SearchSpec) -> None:
-    """Check that this machine has the device on which the engine is to run.
+    """Check that this machine has the device, or the programs and data, that the engine needs.
 
     Raises
     ------
     SettingsError
-        It has not.
+        It has not the device.
+    RelaxationError
+        It has not the program, or no pseudopotential or data set of an element.
     """
+    if any(info.name == spec.relaxation.engine and info.programs for info in available_relaxers()):
+        make_relaxer(spec).check_elements(spec.species)
     if _is_pretrained(spec.relaxation.engine):
         from crysearch.relaxation.torch_runtime import resolve_device  # torch takes seconds
 
