@@ -88,3 +88,12 @@ def test_the_folder_of_potentials_is_relative_to_the_file(monkeypatch, tmp_path)
     monkeypatch.setenv("CRYSEARCH_VASP_WALLTIME", "0")
     with pytest.raises(SettingsError, match="vasp_walltime: Input should be greater than 0"):
         load_settings()
+
+
+def test_a_folder_in_the_file_is_meant_from_there(monkeypatch, tmp_path):
+    (tmp_path / "crysearch.yaml").write_text("espresso_pseudopotentials: upf\n")
+    folder = tmp_path / "launcher_1"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("CRYSEARCH_ESPRESSO_PSEUDOPOTENTIALS", raising=False)
+    assert load_settings().espresso_pseudopotentials == tmp_path.resolve() / "upf"

@@ -41,6 +41,22 @@ def test_an_engine_that_is_not_installed_is_no_failure(place, monkeypatch):
     assert finding.advice == chgnet.install
 
 
+def test_an_engine_that_runs_a_program_looks_for_it_where_the_settings_say(place, monkeypatch):
+    espresso = next(e for e in check_machine.available_relaxers() if e.name == "espresso")
+    monkeypatch.setattr(check_machine, "available_relaxers", lambda: [espresso])
+    monkeypatch.setenv("CRYSEARCH_ESPRESSO_COMMAND", str(place / "pw.x"))
+    monkeypatch.setenv("CRYSEARCH_ESPRESSO_PSEUDOPOTENTIALS", str(place))
+    (finding,) = check_engines()
+    assert finding.state is State.absent
+    assert "CRYSEARCH_ESPRESSO_COMMAND" in finding.message
+    assert finding.advice == espresso.install
+    (place / "pw.x").write_text("#!/bin/sh\necho '     Program PWSCF v.9.9 starts'\n")
+    (place / "pw.x").chmod(0o755)
+    (finding,) = check_engines()
+    assert finding.state is State.ok
+    assert finding.message == "espresso: quantum-espresso 9.9"
+
+
 def test_a_device_that_is_not_there_fails(place, monkeypatch):
     monkeypatch.setenv("CRYSEARCH_DEVICE", "cpu")
     assert states(check_device()) == {"device": State.ok}

@@ -16,7 +16,8 @@ from pymatgen.core import Lattice, Structure
 from crysearch.errors import RelaxationError
 from crysearch.relaxation import RelaxationSettings, create_relaxer
 from crysearch.relaxation.conformance import CHECKS, check_batching, check_determinism
-from crysearch.relaxation.espresso import EspressoRelaxer, failure_in
+from crysearch.relaxation.espresso import EspressoRelaxer
+from crysearch.relaxation.pwscf import failure_in
 
 from .first_principles import (
     ESPRESSO,

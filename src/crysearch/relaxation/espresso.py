@@ -6,22 +6,18 @@ input and reads the output; this module runs the program, and says why it failed
 
 from __future__ import annotations
 
-import math
 import os
-import re
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.espresso import Espresso, EspressoProfile
-from ase.units import GPa, Hartree, Rydberg
+from ase.calculators.espresso import Espresso
+from ase.units import GPa, Rydberg
 from pymatgen.core import Structure
 
 from crysearch.errors import RelaxationError
@@ -40,24 +36,19 @@ from crysearch.relaxation.options import (
     check_positive,
     check_threads,
 )
-from crysearch.relaxation.programs import (
-    end_program,
-    exit_reason,
-    program_environment,
-    require_program,
-)
+from crysearch.relaxation.programs import require_program
 from crysearch.relaxation.pseudopotentials import (
     Pseudopotential,
     find_pseudopotential,
     read_pseudopotential,
 )
+from crysearch.relaxation.pwscf import PREFIX, PwxProfile, read_bands
 
 DEFAULT_FOLDER = "/usr/share/espresso/pseudo"
 """Where Debian's quantum-espresso-data puts its pseudopotentials."""
 
 _INSTALL = "apt-get install quantum-espresso quantum-espresso-data, say"
 _DENSITY_FACTOR = {"norm-conserving": 4.0, "PAW": 8.0, "ultrasoft": 10.0}
-_PREFIX = "pwscf"
 
 
 class EspressoRelaxer(LockstepRelaxer):
@@ -164,7 +155,7 @@ class EspressoRelaxer(LockstepRelaxer):
         self._named = dict(pseudopotentials or {})
         self._chosen: dict[str, Pseudopotential] = {}
         self._command = command
-        self._profile = _Profile(command, self._folder, threads)
+        self._profile = PwxProfile(command, self._folder, threads)
 
     @property
     def name(self) -> str:
@@ -236,7 +227,7 @@ class EspressoRelaxer(LockstepRelaxer):
         weights = np.ones((len(points.points), 1))
         with self._folder_of_run() as folder:
             self._self_consistent(atoms, folder)
-            electrons, fermi_energy, _ = _bands(folder)
+            electrons, fermi_energy, _ = read_bands(folder)
             bands = self._calculator(
                 atoms,
                 folder,
@@ -246,7 +237,7 @@ class EspressoRelaxer(LockstepRelaxer):
             )
             bands.write_inputfiles(atoms, [])
             bands.template.execute(folder, self._profile)
-            _, _, eigenvalues = _bands(folder)
+            _, _, eigenvalues = read_bands(folder)
         if len(eigenvalues) != len(points.points):
             raise RelaxationError(
                 f"pw.x gave eigenvalues at {len(eigenvalues)} of {len(points.points)} k-points"
@@ -299,7 +290,7 @@ class EspressoRelaxer(LockstepRelaxer):
             input_data={
                 "control": {
                     "calculation": "scf",
-                    "prefix": _PREFIX,
+                    "prefix": PREFIX,
                     "outdir": str(folder),
                     "tprnfor": True,
                     "tstress": True,
@@ -343,108 +334,6 @@ class EspressoRelaxer(LockstepRelaxer):
                 f"{self._functional} one of {symbol}"
             )
         return found
-
-
-class _Profile(EspressoProfile):
-    """Runs pw.x in a process group of its own, which does not outlive the calculation."""
-
-    def __init__(self, command: str, pseudo_dir: Path, threads: int) -> None:
-        super().__init__(command, pseudo_dir)
-        self._environment = program_environment(threads)
-        # pw.x puts it before the name of a file that is not in its working folder.
-        self._environment.pop("ESPRESSO_TMPDIR", None)
-        self._version: str | None = None
-
-    def run(
-        self,
-        directory: Path,
-        inputfile: str | None,
-        outputfile: str,
-        errorfile: str | None = None,
-        append: bool = False,
-    ) -> None:
-        """Run and wait; raise with pw.x's own reason unless all went well."""
-        output, errors = directory / outputfile, directory / (errorfile or f"{outputfile}.err")
-        with output.open("wb") as out, errors.open("wb") as err:
-            process = subprocess.Popen(
-                self.get_command(inputfile),
-                cwd=directory,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-            try:
-                status = process.wait()
-            except BaseException:  # also a time limit, or Ctrl-C
-                end_program(process)
-                raise
-        text = output.read_text(errors="replace")
-        self._version = _program_version(text) or self._version
-        reason = failure_in(text)
-        if reason is None and status != 0:
-            said = errors.read_text(errors="replace").strip().splitlines()[-3:]
-            reason = " / ".join([exit_reason(status), *said])
-        if reason is not None:
-            raise RelaxationError(f"pw.x: {reason}")
-
-    def version(self) -> str:
-        """The program's version, asked for with an empty input if it has not run yet."""
-        if self._version is None:
-            with tempfile.TemporaryDirectory(prefix="crysearch-espresso-") as name:
-                folder = Path(name)
-                (folder / "empty").touch()
-                try:
-                    self.run(folder, "empty", "output")
-                except RelaxationError:  # as it must: but it has said its version before
-                    self._version = _program_version((folder / "output").read_text())
-        return self._version or "unknown"
-
-
-def failure_in(output: str) -> str | None:
-    """Why pw.x failed, from what it wrote; None if it says nothing of a failure.
-
-    An error is a block between two lines of per cent signs.
-    """
-    block = re.search(r"^\s*%{20,}\s*\n(.*?)^\s*%{20,}", output, re.MULTILINE | re.DOTALL)
-    if block is not None:
-        return " ".join(block.group(1).split())
-    unconverged = re.search(r"convergence NOT achieved after\s+(\d+) iterations", output)
-    if unconverged is not None:
-        accuracies = re.findall(r"estimated scf accuracy\s*<\s*(\S+)", output)
-        last = f", estimated error {accuracies[-1]} Ry" if accuracies else ""
-        return (
-            f"not self-consistent after {unconverged.group(1)} iterations{last}; raise "
-            "max_scf_steps or lower mixing"
-        )
-    return None
-
-
-def _program_version(output: str) -> str | None:
-    found = re.search(r"Program PWSCF\s+v\.?\s*(\S+)", output)
-    return None if found is None else found.group(1)
-
-
-def _bands(folder: Path) -> tuple[float, float, np.ndarray]:
-    """Electrons, Fermi energy (eV) and eigenvalues (k-points, bands; eV) of the last run."""
-    try:
-        root = ElementTree.parse(folder / f"{_PREFIX}.xml").getroot()
-        bands = root.find("output/band_structure")
-        assert bands is not None
-        electrons = float(bands.findtext("nelec", ""))
-        fermi_energy = float(bands.findtext("fermi_energy", "nan")) * Hartree
-        rows = [
-            [float(word) for word in (item.findtext("eigenvalues") or "").split()]
-            for item in bands.findall("ks_energies")
-        ]
-        eigenvalues = np.array(rows) * Hartree
-        assert eigenvalues.ndim == 2 and math.isfinite(electrons)
-    except Exception as error:
-        raise RelaxationError(
-            f"the eigenvalues of pw.x cannot be read ({type(error).__name__}: {error})"
-        ) from error
-    return electrons, fermi_energy, eigenvalues
 
 
 def _atoms(structure: Structure) -> Atoms:

@@ -5,16 +5,19 @@ when standard input does. Nothing of crysearch is imported: that Python may be o
 Units: Å and eV; stress in eV/Å³, positive when the cell wants to shrink.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
+from typing import Any
 
 # A script's folder is searched first, and this one has a module named gpaw.
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path = [path for path in sys.path if os.path.abspath(path or ".") != _HERE]
 
 
-def calculator(request, atoms):
+def calculator(request: dict[str, Any], atoms: Any) -> Any:
     """A new calculator, so that a result depends on nothing but its structure."""
     from gpaw import GPAW, PW
 
@@ -38,7 +41,7 @@ def calculator(request, atoms):
     )
 
 
-def structure(request):
+def structure(request: dict[str, Any]) -> Any:
     """The atoms of a request."""
     from ase import Atoms
 
@@ -47,7 +50,7 @@ def structure(request):
     )
 
 
-def version(request):
+def version(request: dict[str, Any]) -> dict[str, Any]:
     """What is installed here."""
     import ase
     import gpaw
@@ -61,7 +64,7 @@ def version(request):
     }
 
 
-def evaluate(request):
+def evaluate(request: dict[str, Any]) -> dict[str, Any]:
     """Free energy, forces and stress."""
     atoms = structure(request)
     atoms.calc = calculator(request, atoms)
@@ -74,7 +77,7 @@ def evaluate(request):
     }
 
 
-def eigenvalues(request):
+def eigenvalues(request: dict[str, Any]) -> dict[str, Any]:
     """Eigenvalues at given k-points in the potential of a self-consistent calculation."""
     atoms = structure(request)
     ground_state = atoms.calc = calculator(request, atoms)
@@ -103,19 +106,19 @@ def eigenvalues(request):
     }
 
 
-def setup(request):
+def setup(request: dict[str, Any]) -> dict[str, Any]:
     """Whether there is a data set of an element; the error of GPAW says which is missing."""
     from gpaw.setup_data import SetupData
 
     return {"md5": str(SetupData(request["symbol"], request["functional"]).fingerprint)}
 
 
-def setups(atoms):
+def setups(atoms: Any) -> dict[str, str]:
     """File checksum (MD5, as GPAW keeps it) of each element's data set."""
     return {setup.symbol: str(setup.fingerprint) for setup in atoms.calc.setups}
 
 
-def main():
+def main() -> None:
     """Answer requests until there are no more."""
     # Whatever libraries print goes to standard error: standard output belongs to the replies.
     replies = os.fdopen(os.dup(1), "w")
@@ -128,6 +131,7 @@ def main():
     }
     for line in sys.stdin:
         request = json.loads(line)
+        reply: dict[str, Any]
         try:
             reply = {"result": tasks[request["task"]](request)}
         except Exception as error:
