@@ -29,7 +29,7 @@ from .first_principles import (
     structures_for,
 )
 
-CHEAP = {"functional": "lda", "plane_wave_cutoff": 300.0, "k_spacing": 10.0}
+CHEAP = {"functional": "lda", "plane_wave_cutoff": 400.0, "k_spacing": 10.0}
 SILICON = {"functional": "lda", "plane_wave_cutoff": 330.0, "k_spacing": 0.4}
 FOLDER = Path("/usr/share/espresso/pseudo")
 
@@ -71,7 +71,7 @@ def test_provenance_names_program_and_files():
     assert provenance["pseudopotentials"] == "H=H.pz-vbc.UPF"
     checksum = hashlib.sha256((FOLDER / "H.pz-vbc.UPF").read_bytes()).hexdigest()
     assert provenance["pseudopotentials_sha256"] == f"H={checksum}"
-    assert provenance["density_cutoff_eV"] == "1200"
+    assert provenance["density_cutoff_eV"] == "1600"
 
 
 def test_an_element_without_pseudopotential_is_named_with_the_ways_out():
