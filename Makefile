@@ -51,6 +51,7 @@ format: setup  ## Rewrite the sources in the house style
 
 docs: setup  ## Write the generated pages under docs/
 	$(BIN)/crysearch spec --format markdown > docs/spec.md
+	$(BIN)/crysearch spec --verification --format markdown > docs/verification-spec.md
 
 benchmark: setup  ## Measure against named peers (minutes)
 	$(BIN)/python benchmarks/funnel.py

@@ -22,7 +22,17 @@ SCIENCE = (
     "references",
 )
 WORKFLOW_LIBRARIES = {"jobflow", "fireworks", "pymongo", "maggma", "mongomock", "mongomock_ng"}
-UPPER_ROOMS = {"records", "workflows", "cli", "serve", "plotting", "settings", "spec", "spec_parts"}
+UPPER_ROOMS = {
+    "records",
+    "workflows",
+    "cli",
+    "serve",
+    "plotting",
+    "settings",
+    "spec",
+    "spec_parts",
+    "verification",
+}
 
 
 def modules(room: str) -> list[Path]:
@@ -95,5 +105,6 @@ def test_every_room_is_checked():
     known = {*SCIENCE, "records", "workflows", "cli", "serve", "plotting", "localdb", "deployment"}
     known |= {"vasp_standin"}
     known |= {"__init__", "__main__", "errors", "spec", "spec_parts", "settings", "validation"}
+    known |= {"verification"}
     found = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert found <= known

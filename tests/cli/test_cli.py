@@ -253,11 +253,13 @@ def test_spec_prints_complete_yaml_and_a_page(crysearch):
         assert name in page
 
 
-def test_the_generated_page_is_up_to_date():
-    from crysearch.cli.spec import markdown
-
-    page = Path(__file__).parents[2] / "docs" / "spec.md"
-    assert page.read_text(encoding="utf-8") == markdown(), "run `make docs`"
+@pytest.mark.parametrize(
+    ("page", "option"), [("spec", []), ("verification-spec", ["--verification"])]
+)
+def test_the_generated_pages_are_up_to_date(crysearch, page, option):
+    path = Path(__file__).parents[2] / "docs" / f"{page}.md"
+    shown = crysearch("spec", "--format", "markdown", *option).stdout
+    assert path.read_text(encoding="utf-8") == shown, "run `make docs`"
 
 
 def test_flow_is_the_published_protocol():

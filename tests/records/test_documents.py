@@ -19,7 +19,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from crysearch import __version__
 from crysearch.errors import RecordsError
-from crysearch.records import RecordStore, batches, documents, schema
+from crysearch.records import RecordStore, batches, documents, schema, verification
 from crysearch.records.values import (
     deterministic_id,
     from_binary_vector,
@@ -91,6 +91,43 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "accepted": 5,
             "kept": 1,
         },
+        "calculations": {
+            "structure": structure,
+            "level": "l",
+            "parent_id": "r",
+            "parent_kind": "candidate",
+            "engine": "espresso",
+            "scheme": "espresso:lda",
+            "energy": np.float64(-800.0),
+            "converged": np.bool_(True),
+            "steps": 3,
+        },
+        "properties": {
+            "relaxation_id": "r",
+            "kind": "elasticity",
+            "settings_id": "x",
+            "structure_id": "r",
+            "engine": "sevennet-0",
+            "settings": {"strains": (0.01,)},
+            "values": {"tensor": np.eye(6)},
+        },
+        "verdicts": {
+            "structure": structure,
+            "verification": "v",
+            "verification_spec": {},
+            "relaxation_id": "r",
+            "calculation_id": None,
+            "label": None,
+            "engine": "sevennet-0",
+            "scheme": "sevennet-0",
+            "stand_in": False,
+            "levels": [{"engine": "sevennet-0"}],
+            "answers": {"electronic": {"status": "not_computed", "reason": "no electrons"}},
+            "matches": None,
+            "is_new": True,
+            "duplicate_of": None,
+            "space_group": None,
+        },
     }
     return BUILDERS[kind](**{"search": "s", "created_at": NOON} | fields[kind] | changes)
 
@@ -104,6 +141,9 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "relaxations": documents.relaxation_document,
     "failures": documents.failure_document,
     "batches": batches.sampling_batch_document,
+    "calculations": verification.calculation_document,
+    "properties": verification.property_document,
+    "verdicts": verification.verdict_document,
 }
 
 

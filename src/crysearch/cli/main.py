@@ -28,6 +28,7 @@ from crysearch.cli import (
     spec,
     status,
     submit,
+    verify,
 )
 from crysearch.errors import CrysearchError, SettingsError
 
@@ -43,6 +44,7 @@ app.command()(run.run)
 app.command()(submit.submit)
 app.command()(sample.sample)
 app.command()(design.design)
+app.command()(verify.verify)
 app.command()(status.status)
 app.command()(results.results)
 app.command()(show.show)

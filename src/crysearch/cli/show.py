@@ -1,4 +1,4 @@
-"""``crysearch show``: one document, or where a relaxed structure comes from."""
+"""``crysearch show``: one document, where a structure comes from, and the verdicts on it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from bson.binary import Binary
 
-from crysearch.cli import common
-from crysearch.records import queries
+from crysearch.cli import common, verdicts
+from crysearch.records import RecordStore, queries
 from crysearch.records.values import structure_from_document
 
 
@@ -29,13 +29,17 @@ def show(
         ancestry = (
             queries.lineage(records, document["_id"]) if collection == "relaxations" else None
         )
+        found = [document] if collection == "verdicts" else _verdicts(records, collection, document)
     content: Any = ancestry if lineage and ancestry is not None else document
     if as_json:
         json.dump(content, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
         sys.stdout.write("\n")
         return
     typer.echo(f"{collection} {document['_id']}\n")
-    hidden = ("structure", "initial_structure", "fingerprint", "provenance", "_id", "input")
+    hidden = (
+        *("structure", "initial_structure", "fingerprint", "provenance", "_id", "input"),
+        *("answers", "levels", "verification_spec", "values"),
+    )
     rows = [
         {"field": name, "value": value}
         for name, value in document.items()
@@ -48,6 +52,21 @@ def show(
         typer.echo("\nWhere it comes from:")
         for line in _ancestry_lines(ancestry):
             typer.echo(f"  {line}")
+    for verdict in found:
+        verdicts.print_verdict(verdict)
+
+
+def _verdicts(
+    records: RecordStore, collection: str, document: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The verdicts on a relaxation, or on a known structure, oldest first."""
+    if collection == "relaxations":
+        query = {"relaxation_id": document["_id"]}
+    elif collection == "references":
+        query = {"search": document["search"], "label": document["reference_id"]}
+    else:
+        return []
+    return records.find("verdicts", query, sort=[("created_at", 1), ("_id", 1)])
 
 
 def _ancestry_lines(ancestry: dict[str, Any]) -> list[str]:

@@ -50,7 +50,7 @@ def search_document(
         "name": name,
         "spec": spec,
         "formula": formula,
-        "status": _one_of(schema.SearchStatus, "status", status),
+        "status": one_of(schema.SearchStatus, "status", status),
         "stages": stages or {},
         "counts": counts or {},
     }
@@ -85,12 +85,12 @@ def reference_document(
     fields = {
         **structure_document(structure),
         "reference_id": reference_id,
-        "status": _one_of(schema.ReferenceStatus, "status", status),
+        "status": one_of(schema.ReferenceStatus, "status", status),
         "reason": reason,
         "detail": detail,
         "source": source,
         "primitive_nsites": primitive_nsites,
-        "fingerprint": _vector(fingerprint),
+        "fingerprint": vector(fingerprint),
         "space_group_number": space_group_number,
         "space_group_symbol": space_group_symbol,
         "energy_above_ground_state": energy_above_ground_state,
@@ -150,11 +150,11 @@ def replica_document(
     """Build the document of a replica; ``label`` is its place, such as ``[7, 3]`` in the grid."""
     fields = {
         "model_id": model_id,
-        "kind": _one_of(schema.ReplicaKind, "kind", kind),
+        "kind": one_of(schema.ReplicaKind, "kind", kind),
         "label": label,
         "latent": _numbers(latent),
-        "fingerprint": _vector(fingerprint),
-        "nearest_reference": _shape(schema.NearestReference, nearest_reference),
+        "fingerprint": vector(fingerprint),
+        "nearest_reference": shape(schema.NearestReference, nearest_reference),
         "distance_to_nearest_reference": distance_to_nearest_reference,
     }
     identifier = deterministic_id(search, "replica", model_id, kind, label)
@@ -187,23 +187,23 @@ def candidate_document(
     that was not screened. ``guiding`` says how a guided crystal came to its target; its ``seed``
     must be another than that of the crystals of a batch that were kept as drawn.
     """
-    reference = _shape(schema.NearestReference, nearest_reference)
-    replica = _shape(schema.NearestReplica, nearest_replica)
+    reference = shape(schema.NearestReference, nearest_reference)
+    replica = shape(schema.NearestReplica, nearest_replica)
     fields = {
         **structure_document(structure),
         "seed": seed,
         "batch": batch,
         "index": index,
         "formula_units": formula_units,
-        "fingerprint": _vector(fingerprint),
+        "fingerprint": vector(fingerprint),
         "space_group_requested": space_group_requested,
         "wyckoff": wyckoff,
         "groups": _groups(groups),
-        "near": None if near is None else _one_of(schema.Near, "near", near),
+        "near": None if near is None else one_of(schema.Near, "near", near),
         "nearest_reference": reference,
         "nearest_replica": replica,
         "guided": guiding is not None,
-        "guiding": _shape(schema.Guiding, guiding),
+        "guiding": shape(schema.Guiding, guiding),
     }
     parents = [nearest["id"] for nearest in (reference, replica) if nearest is not None]
     if guiding is not None and guiding["target_id"] not in parents:
@@ -271,7 +271,7 @@ def relaxation_document(
     """
     fields = {
         **structure_document(structure),
-        "parent_kind": _one_of(schema.ParentKind, "parent_kind", parent_kind),
+        "parent_kind": one_of(schema.ParentKind, "parent_kind", parent_kind),
         "parent_id": parent_id,
         "engine": engine,
         "status": "converged" if converged else "unconverged",
@@ -287,14 +287,14 @@ def relaxation_document(
         ),
         "max_force": max_force,
         "max_stress": max_stress,
-        "space_group_before": _shape(schema.SpaceGroup, space_group_before),
-        "space_group_after": _shape(schema.SpaceGroup, space_group_after),
+        "space_group_before": shape(schema.SpaceGroup, space_group_before),
+        "space_group_after": shape(schema.SpaceGroup, space_group_after),
         "wyckoff_after": wyckoff_after,
-        "fingerprint": _vector(fingerprint),
+        "fingerprint": vector(fingerprint),
         "distance_before": distance_before,
         "distance_after": distance_after,
         "distance_moved": distance_moved,
-        "nearest_reference_after": _shape(schema.NearestReference, nearest_reference_after),
+        "nearest_reference_after": shape(schema.NearestReference, nearest_reference_after),
         "energy_above_ground_state_found": energy_above_ground_state_found,
         "energy_above_reference_ground_state": energy_above_reference_ground_state,
         "duplicate_of": duplicate_of,
@@ -366,17 +366,19 @@ def make_document(
     }
 
 
-def _one_of(allowed: Any, field: str, value: str) -> str:
+def one_of(allowed: Any, field: str, value: str) -> str:
+    """Return the value if it is allowed; raises RecordsError that names the choices otherwise."""
     if value not in get_args(allowed):
         raise RecordsError(f"{field} is {value!r}: choose one of {', '.join(get_args(allowed))}.")
     return value
 
 
 def _groups(groups: Sequence[str]) -> list[str]:
-    return [_one_of(schema.Group, "groups", group) for group in groups]
+    return [one_of(schema.Group, "groups", group) for group in groups]
 
 
-def _shape(kind: Any, facts: Facts | None) -> dict[str, Any] | None:
+def shape(kind: Any, facts: Facts | None) -> dict[str, Any] | None:
+    """Return the fields of a part in their order; raises RecordsError unless all are given."""
     if facts is None:
         return None
     expected = list(kind.__annotations__)
@@ -388,7 +390,8 @@ def _shape(kind: Any, facts: Facts | None) -> dict[str, Any] | None:
     return {field: facts[field] for field in expected}
 
 
-def _vector(values: ArrayLike | None) -> Any:
+def vector(values: ArrayLike | None) -> Any:
+    """Return numbers as a compact binary vector; None stays None."""
     return None if values is None else to_binary_vector(values)
 
 

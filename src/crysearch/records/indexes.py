@@ -59,6 +59,13 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
         _index("stage", "parent"),
     ),
     "batches": (_within_search("stage", "formula_units", "batch"),),
+    "calculations": (_within_search("level", "parent_id"), _index("parent_id")),
+    "properties": (_within_search("relaxation_id", "kind"), _index("relaxation_id")),
+    "verdicts": (
+        _within_search("verification", "relaxation_id"),
+        _within_search("energy_above_ground_state", "_id"),
+        _index("relaxation_id"),
+    ),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

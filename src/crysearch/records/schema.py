@@ -21,6 +21,8 @@ Near = Literal["database", "replicas", "both", "neither"]
 ParentKind = Literal["candidate", "reference"]
 RelaxationStatus = Literal["converged", "unconverged"]
 Group = Literal["I", "II", "III", "IV"]
+PropertyKind = Literal["elasticity", "phonons", "equation_of_state"]
+PropertyStatus = Literal["computed", "failed"]
 
 
 class Document(TypedDict):
@@ -235,6 +237,90 @@ class BatchDocument(Document):
     worker: str
 
 
+class CalculationDocument(Document, StructureFields):
+    """A relaxed structure, relaxed once more with another engine.
+
+    Energies are comparable within one ``scheme`` only; ``energy_per_atom_corrected`` is null where
+    the scheme has no corrections. ``stand_in``: a program took the place of the engine.
+    """
+
+    level: str
+    parent_id: str
+    parent_kind: ParentKind
+    engine: str
+    scheme: str
+    stand_in: bool
+    status: RelaxationStatus
+    converged: bool
+    steps: int
+    energy: float
+    energy_per_atom: float
+    energy_per_atom_corrected: float | None
+    max_force: float | None
+    max_stress: float | None
+    space_group: SpaceGroup | None
+    fingerprint: Binary | None
+    distance_moved: float | None
+    band_gap: float | None
+    is_metal: bool | None
+    is_gap_direct: bool | None
+    electronic: dict[str, Any] | None
+    repairs: list[dict[str, Any]]
+    tasks: list[dict[str, Any]]
+    settings: dict[str, Any]
+    seconds: float | None
+
+
+class PropertyDocument(Document):
+    """A property of a relaxed structure; ``values`` depend on the kind, and are null if it failed.
+
+    ``settings_id`` is a hash of everything that can change the values.
+    """
+
+    relaxation_id: str
+    structure_id: str
+    kind: PropertyKind
+    settings_id: str
+    settings: dict[str, Any]
+    engine: str
+    status: PropertyStatus
+    reason: str | None
+    values: dict[str, Any] | None
+    seconds: float | None
+
+
+class VerdictDocument(Document, StructureFields):
+    """All that is known of a relaxed structure: null means not computed, never "no".
+
+    ``answers`` has, for each question, its status (``computed``, ``failed`` or ``not_computed``),
+    the reason, the engine, the settings and the values.
+    """
+
+    verification: str
+    verification_spec: dict[str, Any]
+    relaxation_id: str
+    calculation_id: str | None
+    label: str | None
+    engine: str
+    scheme: str
+    stand_in: bool
+    levels: list[dict[str, Any]]
+    energy_above_ground_state: float | None
+    energy_above_hull: float | None
+    is_mechanically_stable: bool | None
+    is_dynamically_stable: bool | None
+    bulk_modulus: float | None
+    band_gap: float | None
+    is_metal: bool | None
+    is_gap_direct: bool | None
+    is_new: bool | None
+    matches: str | None
+    duplicate_of: str | None
+    prototype: str | None
+    space_group: SpaceGroup | None
+    answers: dict[str, Any]
+
+
 KINDS: dict[str, type] = {
     "searches": SearchDocument,
     "references": ReferenceDocument,
@@ -244,4 +330,7 @@ KINDS: dict[str, type] = {
     "relaxations": RelaxationDocument,
     "failures": FailureDocument,
     "batches": BatchDocument,
+    "calculations": CalculationDocument,
+    "properties": PropertyDocument,
+    "verdicts": VerdictDocument,
 }

@@ -29,6 +29,9 @@ COLLECTIONS = (
     "relaxations",
     "failures",
     "batches",
+    "calculations",
+    "properties",
+    "verdicts",
 )
 
 Query = Mapping[str, Any]
@@ -99,6 +102,11 @@ class RecordStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def database(self) -> Any:
+        """The pymongo database, for libraries that keep documents of their own beside ours."""
+        return self._database
 
     @property
     def database_name(self) -> str:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from jobflow import CURRENT_JOB
+from jobflow import CURRENT_JOB, JobStore
 from maggma.stores import MemoryStore, MongoStore
 
 from crysearch.errors import CrysearchError, SettingsError, SpecError
@@ -38,6 +38,14 @@ def job_records() -> Iterator[RecordStore]:
     location = settings.database.get_secret_value()
     with open_records(location, patience=settings.database_patience) as records:
         yield records
+
+
+def job_store(records: RecordStore) -> JobStore:
+    """A JobStore in the database of the records, for jobs whose outputs are worth keeping."""
+    outputs, data = (
+        MongoStore.from_collection(records.database[name]) for name in ("outputs", "outputs_data")
+    )
+    return JobStore(outputs, additional_stores={"data": data})
 
 
 def pair_distances(spec: SearchSpec) -> dict[tuple[str, str], float]:

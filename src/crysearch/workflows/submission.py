@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fireworks import LaunchPad
 from jobflow import Flow, Job
@@ -62,30 +63,45 @@ def submit(flow: SearchSpec | Flow | Job, launchpad: LaunchPad | None = None) ->
         spec = _spec_of(flow)
     pad = configured_launchpad() if launchpad is None else launchpad
     if spec is None:
-        return Submission(None, "added", _add(pad, flow, None))
-    known = list(pad.workflows.find({"metadata.search": spec.search_id}, {"state": 1, "nodes": 1}))
-    active = [workflow for workflow in known if workflow["state"] in _ACTIVE]
+        return Submission(None, "added", add_to(pad, flow, {}))
     with job_records() as records:
         stages.check_unchanged(records, spec)
         search = records.get("searches", spec.search_id)
         if search is not None and search["status"] == "complete":
             return Submission(spec.search_id, "complete")
-        if active:
-            nodes = [node for workflow in active for node in workflow["nodes"]]
-            failed = pad.get_fw_ids({"fw_id": {"$in": nodes}, "state": "FIZZLED"})
-            if not failed:
-                return Submission(spec.search_id, "waiting", sorted(nodes))
-            for fw_id in failed:
-                pad.rerun_fw(fw_id)
-            stages.open_search(records, spec, "running")
-            return Submission(spec.search_id, "rerun", sorted(failed))
+        earlier = submitted_before(pad, {"search": spec.search_id})
+        if earlier is not None:
+            state, fw_ids = earlier
+            if state == "rerun":
+                stages.open_search(records, spec, "running")
+            return Submission(spec.search_id, state, fw_ids)
         stages.keep_reference_files(records, spec)
         stages.open_search(records, spec, "submitted")
-    return Submission(spec.search_id, "added", _add(pad, flow, spec.search_id))
+    return Submission(spec.search_id, "added", add_to(pad, flow, {"search": spec.search_id}))
 
 
-def _add(pad: LaunchPad, flow: Flow | Job, search: str | None) -> list[int]:
-    metadata = {} if search is None else {"search": search}
+def submitted_before(pad: LaunchPad, metadata: dict[str, Any]) -> tuple[str, list[int]] | None:
+    """What the launch pad has of a flow with these metadata; failed jobs are made ready again.
+
+    Returns
+    -------
+    tuple of str and list of int, or None
+        ``rerun`` and the jobs that had failed, ``waiting`` and all jobs, or None if there are none
+        that have work left.
+    """
+    query = {f"metadata.{name}": value for name, value in metadata.items()}
+    known = pad.workflows.find(query, {"state": 1, "nodes": 1})
+    nodes = [n for workflow in known if workflow["state"] in _ACTIVE for n in workflow["nodes"]]
+    if not nodes:
+        return None
+    failed = pad.get_fw_ids({"fw_id": {"$in": nodes}, "state": "FIZZLED"})
+    for fw_id in failed:
+        pad.rerun_fw(fw_id)
+    return ("rerun", sorted(failed)) if failed else ("waiting", sorted(nodes))
+
+
+def add_to(pad: LaunchPad, flow: Flow | Job, metadata: dict[str, Any]) -> list[int]:
+    """Put a flow on the launch pad; returns FireWorks' ids of its jobs."""
     workflow = flow_to_workflow(flow, metadata=metadata)
     return sorted(pad.add_wf(workflow).values())
 

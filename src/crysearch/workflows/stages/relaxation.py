@@ -200,7 +200,7 @@ class _Describer:
         after = self.rdf.from_structures([structure])[0]
         indices, distances = self.nearest.query(np.stack([before, after]))
         reference = self.references[indices[1]]
-        symmetry = self._symmetry(structure)
+        symmetry = _symmetry(structure, self.spec)
         return documents.relaxation_document(
             search=self.spec.search_id,
             parent_kind=self.kind,
@@ -215,7 +215,7 @@ class _Describer:
             initial_structure=result.initial,
             max_force=result.evaluation.largest_force,
             max_stress=result.evaluation.largest_stress,
-            space_group_before=_space_group(self._symmetry(result.initial)),
+            space_group_before=_space_group(_symmetry(result.initial, self.spec)),
             space_group_after=_space_group(symmetry),
             wyckoff_after=symmetry[0].wyckoff_label,
             fingerprint=after,
@@ -230,12 +230,18 @@ class _Describer:
             provenance={"engine": self.relaxer.provenance},
         )
 
-    def _symmetry(self, structure: Structure) -> tuple[Symmetry, Symmetry]:
-        part = self.spec.analysis
-        return (
-            analyse_symmetry(structure, part.symmetry_tolerance),
-            analyse_symmetry(structure, part.strict_symmetry_tolerance),
-        )
+
+def space_group_of(structure: Structure, spec: SearchSpec) -> dict[str, Any] | None:
+    """The space group at both tolerances of the specification, as documents have it."""
+    return _space_group(_symmetry(structure, spec))
+
+
+def _symmetry(structure: Structure, spec: SearchSpec) -> tuple[Symmetry, Symmetry]:
+    part = spec.analysis
+    return (
+        analyse_symmetry(structure, part.symmetry_tolerance),
+        analyse_symmetry(structure, part.strict_symmetry_tolerance),
+    )
 
 
 def _space_group(found: Iterable[Symmetry]) -> dict[str, Any] | None:
