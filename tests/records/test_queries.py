@@ -413,3 +413,21 @@ def test_find_by_id_prefix_explains(store: RecordStore) -> None:
     for nothing in ("ffff", "", "mp-1", "$where", "abc1' or"):
         with pytest.raises(RecordsError, match=r"No document.*crysearch results"):
             queries.find_by_id_prefix(store, nothing)
+
+
+def test_a_known_structure_from_a_file_goes_by_the_file_s_name(
+    store: RecordStore, diamond: Structure
+) -> None:
+    paths = ("known/Cmmm-Si.cif", "known/Cmmm-Si-2.cif", "more/a.b.cif", "more/twice.cif")
+    for path in (*paths, "other/twice.vasp"):
+        document = reference_document(
+            search=SEARCH, reference_id=path, structure=diamond, status="sound", source="files"
+        )
+        store.upsert("references", [document])
+    for name, path in (("Cmmm-Si", paths[0]), ("Cmmm-Si.cif", paths[0]), (paths[1], paths[1])):
+        found = queries.find_by_id_prefix(store, name, search=SEARCH)[1]
+        assert found["reference_id"] == path
+    with pytest.raises(RecordsError, match="Several documents"):
+        queries.find_by_id_prefix(store, "twice", search=SEARCH)
+    with pytest.raises(RecordsError, match="No document"):
+        queries.find_by_id_prefix(store, "Cmmm", search=SEARCH)

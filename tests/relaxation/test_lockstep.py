@@ -218,3 +218,17 @@ def test_random_crystals_end_converged_or_with_a_reason():
         assert np.linalg.norm(result.forces, axis=1).max() < 0.01 or not result.converged
         assert np.abs(result.stress).max() < 0.1 or not result.converged
     assert sum(result.converged for result in results) >= 7
+
+
+def test_every_evaluation_is_told():
+    told = []
+    settings = RelaxationSettings(fixed_cell=True, force_tolerance=1e-3)
+    results = Scripted().relax(
+        [cell(0.3), cell(0.2)],
+        settings,
+        on_step=lambda index, steps, now: told.append((index, steps, now.largest_force)),
+    )
+    for index, result in enumerate(results):
+        own = [(steps, force) for place, steps, force in told if place == index]
+        assert [steps for steps, _ in own] == list(range(result.steps + 1))
+        assert own[-1][1] == result.evaluation.largest_force

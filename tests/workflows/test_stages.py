@@ -39,7 +39,7 @@ class OneFails(Relaxer):
     def provenance(self) -> dict[str, str]:
         return self.inner.provenance
 
-    def relax(self, structures, settings=None, progress=None):
+    def relax(self, structures, settings=None, progress=None, on_step=None):
         first = RelaxationResult(
             structures[0], None, None, 0, "failed", "explosion", "made to fail"
         )
@@ -117,7 +117,7 @@ def test_a_crystal_relaxed_to_something_indescribable_is_a_failure(prepared, dat
 class NothingWorks(OneFails):
     """An engine whose graphics card is full."""
 
-    def relax(self, structures, settings=None, progress=None):
+    def relax(self, structures, settings=None, progress=None, on_step=None):
         return [
             RelaxationResult(s, None, None, 0, "failed", "engine_error", "out of memory")
             for s in structures

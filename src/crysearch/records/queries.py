@@ -318,7 +318,8 @@ def find_by_id_prefix(
     Parameters
     ----------
     prefix
-        The beginning of an ``_id``, or the ``reference_id`` of a known structure.
+        The beginning of an ``_id``, or the ``reference_id`` of a known structure; of one from a
+        file the file's name, without its ending.
     search
         Look only in this search.
 
@@ -328,16 +329,21 @@ def find_by_id_prefix(
         No document is meant, or several are.
     """
     if not re.fullmatch(r"[0-9a-f]+", prefix):
-        keys: Mapping[str, Any] = {"reference_id": prefix}
+        # A known structure from a file has its path as id: its name is enough.
+        stem = {"$regex": rf"(^|/){re.escape(prefix)}(\.[^/]*)?$"}
+        meanings: list[Mapping[str, Any]] = [{"reference_id": prefix}, {"reference_id": stem}]
         collections = [name for name in collections if name == "references"]
     else:
-        keys = {"_id": {"$gte": prefix, "$lt": prefix + "g"}}  # "g" follows the last digit, "f"
-    query = dict(keys) if search is None else {**keys, "search": search}
-    found = [
-        (name, document["_id"])
-        for name in collections
-        for document in store.find(name, query, ["_id"], [("_id", 1)], limit=10)
-    ]
+        # "g" follows the last digit, "f".
+        meanings = [{"_id": {"$gte": prefix, "$lt": prefix + "g"}}]
+    found: list[tuple[str, str]] = []
+    for keys in meanings:
+        query = dict(keys) if search is None else {**keys, "search": search}
+        found = found or [
+            (name, document["_id"])
+            for name in collections
+            for document in store.find(name, query, ["_id"], [("_id", 1)], limit=10)
+        ]
     if len(found) != 1:
         trouble = "Several documents have" if found else "No document has"
         options = ", ".join(f"{document_id} ({name})" for name, document_id in found)

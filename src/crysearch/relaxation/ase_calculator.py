@@ -87,6 +87,8 @@ def effective_medium_theory() -> AseRelaxer:
         "emt",
         EMT,
         {"package": "ase", "package_version": version("ase"), "model": "EMT", "dtype": "float64"},
+        # The calculator is of no use any more once it has met another element.
+        elements=frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"}),
     )
 
 

@@ -214,6 +214,10 @@ class RelaxationResult:
         return None if self.evaluation is None else self.evaluation.stress
 
 
+OnStep = Callable[[int, int, Evaluation], None]
+"""Takes a structure's place in the list, the steps that it has taken, and where it is now."""
+
+
 class Relaxer(ABC):
     """A relaxation engine: structures in, one result per structure out, in the same order.
 
@@ -248,6 +252,7 @@ class Relaxer(ABC):
         structures: Sequence[Structure],
         settings: RelaxationSettings | None = None,
         progress: Callable[[int], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> list[RelaxationResult]:
         """Relax structures; one bad structure becomes a failed result and stops nothing.
 
@@ -259,6 +264,8 @@ class Relaxer(ABC):
             Convergence and bounds; None for the defaults.
         progress
             Called with the number of structures that have just finished.
+        on_step
+            Called after each evaluation of a structure, for engines that take long.
 
         Returns
         -------

@@ -32,6 +32,7 @@ from crysearch.errors import RelaxationError
 from crysearch.relaxation.base import (
     Evaluation,
     Failure,
+    OnStep,
     RelaxationResult,
     RelaxationSettings,
     Relaxer,
@@ -90,24 +91,26 @@ class LockstepRelaxer(Relaxer):
         structures: Sequence[Structure],
         settings: RelaxationSettings | None = None,
         progress: Progress | None = None,
+        on_step: OnStep | None = None,
     ) -> list[RelaxationResult]:
         """See :meth:`crysearch.relaxation.base.Relaxer.relax`."""
         settings = settings or RelaxationSettings()
         with self.session(), _single_threaded_linear_algebra():
-            return self._run(structures, settings, progress, move=True)
+            return self._run(structures, settings, progress, on_step, move=True)
 
     def single_point(
         self, structures: Sequence[Structure], progress: Progress | None = None
     ) -> list[RelaxationResult]:
         """See :meth:`crysearch.relaxation.base.Relaxer.single_point`."""
         with self.session(), _single_threaded_linear_algebra():
-            return self._run(structures, RelaxationSettings(), progress, move=False)
+            return self._run(structures, RelaxationSettings(), progress, None, move=False)
 
     def _run(
         self,
         structures: Sequence[Structure],
         settings: RelaxationSettings,
         progress: Progress | None,
+        on_step: OnStep | None,
         move: bool,
     ) -> list[RelaxationResult]:
         results: list[RelaxationResult | None] = [None] * len(structures)
@@ -133,6 +136,8 @@ class LockstepRelaxer(Relaxer):
                 room -= len(member.atoms)
             staying = []
             for member, outcome in self._evaluate_safely(active, settings.evaluation_timeout):
+                if on_step is not None and isinstance(outcome, Evaluation):
+                    on_step(member.index, member.steps, outcome)
                 try:
                     result = _advance(member, outcome, settings, move)
                 except _StructureFailed as failed:

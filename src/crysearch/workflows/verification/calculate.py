@@ -15,7 +15,7 @@ from crysearch.fingerprints import pearson_distance
 from crysearch.records import RecordStore, documents
 from crysearch.records.values import structure_from_document
 from crysearch.records.verification import calculation_document, calculation_id
-from crysearch.relaxation import RelaxationSettings, Relaxer
+from crysearch.relaxation import Evaluation, RelaxationSettings, Relaxer
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
 from crysearch.verification import VASP, LevelSpec
@@ -93,7 +93,11 @@ def calculate(
     )
     title = f"{engine.name}: {relaxation['formula']} {relaxation_id[:8]}"
     with progress_bar(title, 1, "structures") as bar:
-        result = engine.relax([initial], settings, bar.update)[0]
+
+        def show(_: int, steps: int, now: Evaluation) -> None:
+            bar.set_postfix_str(f"step {steps}, force {now.largest_force:.3f} eV/Å")
+
+        result = engine.relax([initial], settings, bar.update, show)[0]
     if result.structure is None or result.evaluation is None:
         _fail(
             records,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
 from typing import Any
 
 from crysearch.errors import RecordsError, SpecError
@@ -66,10 +65,6 @@ def find_subjects(records: RecordStore, search: str, names: Sequence[str]) -> li
 
 
 def _subject(records: RecordStore, search: str, name: str) -> str:
-    # Known structures from files have their paths as ids; people give their names.
-    known = records.find("references", {"search": search}, ["reference_id"])
-    named = {d["reference_id"] for d in known if PurePath(d["reference_id"]).stem == name}
-    name = named.pop() if len(named) == 1 else name
     collection, document = queries.find_by_id_prefix(
         records, name, collections=("relaxations", "candidates", "references"), search=search
     )
