@@ -86,6 +86,9 @@ def run(
             _paused(spec)
             return
         _say(f"Search finished in {duration}.")
+    if not any(spec.screening.quotas.model_dump().values()):
+        _only_known(spec)
+        return
     out = common.console()
     with common.reading() as records:
         best = results.print_best(records, spec.search_id, limit)
@@ -98,9 +101,34 @@ def run(
     command, search = _command(), spec.search_id[:8]
     lines = [f"results {search} --filter is_new=true"]
     if best is not None:
-        lines += [f"show {best}", f"export {best} --format cif"]
+        lines += [f"show {best}", f"export {best} --format cif", f"verify {best}"]
     lines += [f"status {search}", "--help"]
     out.print("\nNext:\n" + "\n".join(f"  {command} {line}" for line in lines), markup=False)
+
+
+def _only_known(spec: SearchSpec) -> None:
+    """What there is of a search that asks for no random crystals."""
+    with common.reading() as records:
+        here = {"search": spec.search_id}
+        names = {
+            document["_id"]: document["reference_id"]
+            for document in records.find("references", here, ["reference_id"])
+        }
+        columns = ["parent_id", "formula", "space_group_after.symbol", "energy_per_atom", "density"]
+        found = records.find("relaxations", here, columns, [("energy_per_atom", 1), ("_id", 1)])
+    rows = [
+        {
+            "known structure": names[document["parent_id"]],
+            "formula": document["formula"],
+            "space group": (document["space_group_after"] or {}).get("symbol"),
+            "E (eV/atom)": document["energy_per_atom"] - found[0]["energy_per_atom"],
+            "density (g/cm³)": document["density"],
+        }
+        for document in found
+    ]
+    common.print_rows(rows, common.Format.table, columns=list(rows[0]) if rows else [])
+    first = Path(rows[0]["known structure"]).stem if rows else "ID"
+    typer.echo(f"\nNext:\n  {_command()} verify {first}\n  {_command()} verify --help")
 
 
 def _paused(spec: SearchSpec) -> None:
