@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
@@ -42,7 +41,7 @@ from crysearch.spec_parts import (
     ReplicasSpec,
     SamplingSpec,
     ScreeningSpec,
-    SpecPart,
+    WholeSpec,
 )
 from crysearch.validation import describe_errors, without
 
@@ -77,7 +76,7 @@ def _sorted_pairs(value: Any) -> Any:
     return pairs
 
 
-class SearchSpec(SpecPart):
+class SearchSpec(WholeSpec):
     """A search for new crystal structures of one composition."""
 
     name: str = Field("search", description="A name of your choice; changes no result.")
@@ -302,21 +301,6 @@ class SearchSpec(SpecPart):
                     lines += [line for line in found if line.split(":")[0] not in known]
             heading = f"{len(lines)} invalid field{'s' if len(lines) > 1 else ''}:"
             raise SpecError("\n  ".join([heading, *lines])) from None
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
-        """Read a YAML file; raises :class:`SpecError` that lists every invalid field."""
-        path = Path(path)
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path}: is not valid YAML: {error}") from None
-        try:
-            return cls.build({} if content is None else content)
-        except SpecError as error:
-            raise SpecError(f"{path}: {error}") from None
 
     def to_yaml(self) -> str:
         """The whole specification as YAML, defaults written out."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
+import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,6 +18,7 @@ from pydantic import (
     PositiveInt,
 )
 
+from crysearch.errors import SpecError
 from crysearch.guiding import Policy, VolumeMode
 
 
@@ -29,6 +32,30 @@ class SpecPart(BaseModel):
         hide_input_in_errors=True,
         allow_inf_nan=False,
     )
+
+
+class WholeSpec(SpecPart):
+    """Base of the specifications that people write as files."""
+
+    @classmethod
+    def build(cls, content: Mapping[str, Any]) -> Self:
+        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Read a YAML file; raises :class:`SpecError` that lists every invalid field."""
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: is not valid YAML: {error}") from None
+        try:
+            return cls.build({} if content is None else content)
+        except SpecError as error:
+            raise SpecError(f"{path}: {error}") from None
 
 
 class ReferencesSpec(SpecPart):

@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from crysearch.errors import SpecError
-from crysearch.spec_parts import SpecPart
+from crysearch.spec_parts import SpecPart, WholeSpec
 from crysearch.validation import describe_errors
 
 Property = Literal["elasticity", "phonons", "equation_of_state"]
@@ -126,7 +124,7 @@ class PropertiesSpec(SpecPart):
     )
 
 
-class VerificationSpec(SpecPart):
+class VerificationSpec(WholeSpec):
     """What is asked of chosen structures of a search."""
 
     level: LevelSpec = Field(default_factory=LevelSpec, description="A further engine.")
@@ -170,21 +168,6 @@ class VerificationSpec(SpecPart):
         except ValidationError as error:
             lines = describe_errors(error, content, cls)
             raise SpecError("\n  ".join(["the verification is not valid:", *lines])) from None
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Self:
-        """Read a YAML file; raises :class:`SpecError` that lists every invalid field."""
-        path = Path(path)
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path}: is not valid YAML: {error}") from None
-        try:
-            return cls.build({} if content is None else content)
-        except SpecError as error:
-            raise SpecError(f"{path}: {error}") from None
 
 
 def _hash(content: Any) -> str:

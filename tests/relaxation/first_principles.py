@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from pymatgen.core import Lattice, Structure
 from crysearch.relaxation import Evaluation, RelaxationSettings, Relaxer
 from crysearch.relaxation.conformance import ConformanceCase, check_extensive, check_stress
 from crysearch.relaxation.lockstep import LockstepRelaxer
+from slurm.cluster import run_apt
 
 ESPRESSO = ("quantum-espresso", "quantum-espresso-data")
 GPAW = ("gpaw", "gpaw-data")
@@ -38,29 +38,13 @@ def _unavailable(packages: tuple[str, ...], seconds: float = 400) -> str:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         return f"{advice} (as root, on Debian or Ubuntu)"
     end = time.monotonic() + seconds
-    error = _apt(command, end)
+    error = run_apt(command, end)
     if error:  # most often because the machine has no package lists, or old ones
-        error = _apt(("apt-get", "update"), end) or _apt(command, end)
+        error = run_apt(("apt-get", "update"), end) or run_apt(command, end)
     missing = [str(path) for path in NEEDED[packages] if not path.exists()]
     if error or missing:
         return f"{advice}. It was tried: {error or f'no {missing}'}"
     return ""
-
-
-def _apt(command: tuple[str, ...], end: float) -> str:
-    """Run apt-get until the given time; the reason if it fails, otherwise an empty text."""
-    try:
-        done = subprocess.run(
-            [*command, "-o", "DPkg::Lock::Timeout=120"],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=max(1.0, end - time.monotonic()),
-        )
-    except subprocess.TimeoutExpired:
-        return f"{' '.join(command)} took too long"
-    return "" if done.returncode == 0 else done.stderr.strip()[-500:]
 
 
 def require(packages: tuple[str, ...]) -> None:

@@ -89,9 +89,9 @@ def install(seconds: float = 240) -> None:
         # The packages would start services of their own: not for a test to decide.
         raise SlurmUnavailable(f"{advice} (not done by itself on a machine run by systemd)")
     end = time.monotonic() + seconds
-    error = _apt(INSTALL, end)
+    error = run_apt(INSTALL, end)
     if error:  # most often because the machine has no package lists, or old ones
-        error = _apt(("apt-get", "update"), end) or _apt(INSTALL, end)
+        error = run_apt(("apt-get", "update"), end) or run_apt(INSTALL, end)
     if error or _missing():
         raise SlurmUnavailable(f"{advice}. It was tried: {error or 'programs still missing'}")
 
@@ -100,7 +100,7 @@ def _missing() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None]
 
 
-def _apt(command: tuple[str, ...], end: float) -> str:
+def run_apt(command: tuple[str, ...], end: float) -> str:
     """Run apt-get until the given time; the reason if it fails, otherwise an empty text."""
     try:
         done = subprocess.run(
