@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ def draw(
     if len(known) + len(new) > 1:
         # All that were verified are to be seen, however high.
         highest = max(v["energy_above_hull"] or 0.0 for v in verdicts)
-        top = max(0.3, 1.1 * highest)
+        top = max(0.3, math.ceil(22 * highest) / 20)
         actions.append(("energies", partial(plotting.plot_hull, known, new, top)))
     for verdict in verdicts:
         name = names[verdict["_id"]]
