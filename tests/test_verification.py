@@ -18,6 +18,7 @@ from crysearch.verification import VerificationSpec
         ({"properties": {"wanted": ["elasticty"]}}, "'elasticty'"),
         ({"properties": {"engine": "level"}}, "level.engine is not given"),
         ({"properties": {"engine": "level"}, "level": {"engine": "vasp"}}, "not calculated with"),
+        ({"competing": ["elements"]}, "competing: given, but level.engine is not"),
         ({"properties": {"elasticity": {"strains": [0.2]}}}, "strains"),
     ],
 )

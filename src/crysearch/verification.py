@@ -135,8 +135,16 @@ class VerificationSpec(WholeSpec):
         "such as `mp-1079297`.",
     )
 
+    competing: tuple[str, ...] = Field(
+        (),
+        description="Files, folders or globs of structures of other phases, such as the elements "
+        "of a compound: relaxed at the same level, they complete the convex hull.",
+    )
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.competing and self.level.engine is None:
+            raise ValueError("competing: given, but level.engine is not, which would relax them")
         if self.properties.engine == "level" and self.properties.wanted:
             if self.level.engine is None:
                 raise ValueError("properties.engine: 'level', but level.engine is not given")

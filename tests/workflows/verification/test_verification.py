@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
 from fireworks.core.rocket_launcher import rapidfire
+from pymatgen.core import Lattice, Structure
 
 from crysearch.errors import RecordsError, SpecError
 from crysearch.records import open_records
 from crysearch.records.values import structure_from_document
 from crysearch.relaxation.ase_calculator import AseRelaxer
+from crysearch.spec import SearchSpec
 from crysearch.verification import VerificationSpec
+from crysearch.workflows import run_search
 from crysearch.workflows.launchpad import launchpad
 from crysearch.workflows.verification import (
     best_distinct,
@@ -192,3 +199,56 @@ def test_what_cannot_work_is_refused_before_any_work(database):
     with pytest.raises(SpecError, match="subjects: none"):
         run_verification(SEARCH, [], build())
     assert documents(database, "verdicts") == []
+
+
+def test_a_compound_has_a_hull_when_its_elements_are_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(tmp_path / "records"))
+    monkeypatch.chdir(tmp_path)
+    known, elements = tmp_path / "known", tmp_path / "elements"
+    known.mkdir()
+    elements.mkdir()
+    tetragonal = Lattice.tetragonal(2.8, 3.7)
+    compound = Structure(tetragonal, ["Cu", "Au"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    compound.to(str(known / "CuAu.cif"))
+    for symbol, a in (("Cu", 3.6), ("Au", 4.1)):
+        Structure.from_spacegroup(225, Lattice.cubic(a), [symbol], [[0, 0, 0]]).to(
+            str(elements / f"{symbol}.cif")
+        )
+    search = SearchSpec.build(
+        {
+            "composition": "CuAu",
+            "formula_units": [1],
+            "volume_per_formula_unit": 29.0,
+            "minimum_distances": {"Cu-Cu": 2.0, "Au-Cu": 2.0, "Au-Au": 2.0},
+            "fingerprint": {"species_resolved": True},
+            "references": {"source": "files", "files": ["known"]},
+            "replicas": {"grid_points": 0},
+            "screening": {"quotas": {"I": 0, "II": 0, "III": 0}},
+            "relaxation": {"engine": "emt"},
+        }
+    )
+    run_search(search)
+    with open_records(tmp_path / "records") as records:
+        subjects = find_subjects(records, search.search_id, ["CuAu"])
+    content = {"level": {"engine": "emt"}, "properties": {"wanted": []}}
+    run_verification(search.search_id, subjects, VerificationSpec.build(content))
+    [verdict] = documents(tmp_path / "records", "verdicts")
+    assert verdict["answers"]["stability"]["status"] == "not_computed"
+    assert "Au, Cu" in verdict["answers"]["stability"]["reason"]
+    assert verdict["energy_above_hull"] is None
+
+    whole = VerificationSpec.build(content | {"competing": ["elements"]})
+    run_verification(search.search_id, subjects, whole)
+    [verdict] = documents(tmp_path / "records", "verdicts", verification=whole.identifier)
+    energies = {}
+    for symbol in ("Cu", "Au"):  # ASE alone
+        atoms = bulk(symbol, "fcc")
+        atoms.calc = EMT()
+        BFGS(FrechetCellFilter(atoms), logfile=None).run(fmax=1e-4)
+        energies[symbol] = atoms.get_potential_energy()
+    formation = verdict["levels"][1]["energy_per_atom"] - np.mean(list(energies.values()))
+    answer = verdict["answers"]["stability"]
+    assert answer["formation_energy"] == pytest.approx(formation, abs=1e-4)
+    assert answer["known_phases"] == 3
+    # It is on the hull of itself and the elements, or above it by what it could give off.
+    assert verdict["energy_above_hull"] == pytest.approx(max(0.0, formation), abs=1e-4)

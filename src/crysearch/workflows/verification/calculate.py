@@ -77,7 +77,7 @@ def calculate(
         raise ValueError("a level without an engine has nothing to calculate")
     if calculation_of(records, search.search_id, level, relaxation_id) is not None:
         return "known"
-    relaxation = _relaxation(records, relaxation_id)
+    relaxation = parent_of(records, relaxation_id)
     started = time.perf_counter()
     initial = structure_from_document(relaxation)
     try:
@@ -143,7 +143,7 @@ def record_outcome(
     outcome: Mapping[str, Any] | None,
 ) -> str:
     """Record what a workflow of VASP gave for one structure; returns its status."""
-    relaxation = _relaxation(records, relaxation_id)
+    relaxation = parent_of(records, relaxation_id)
     if outcome is None:
         detail = "the jobs of VASP were lost with their worker; verify again to repeat them"
         outcome = {"engine": VASP, "status": "failed", "reason": "lost", "detail": detail}
@@ -192,13 +192,18 @@ def record_outcome(
     return str(outcome["status"])
 
 
-def _relaxation(records: RecordStore, relaxation_id: str) -> dict[str, Any]:
-    relaxation = records.get("relaxations", relaxation_id)
-    if relaxation is None:
-        raise CrysearchError(
-            f"relaxation {relaxation_id} is no longer in the records; run the search again"
-        )
-    return relaxation
+def parent_of(records: RecordStore, key: str) -> dict[str, Any]:
+    """The relaxation, or the competing phase, that a calculation starts from.
+
+    Raises
+    ------
+    CrysearchError
+        It is no longer in the records.
+    """
+    parent = records.get("relaxations", key) or records.get("references", key)
+    if parent is None:
+        raise CrysearchError(f"relaxation {key} is no longer in the records; run the search again")
+    return parent
 
 
 def _record(
@@ -209,18 +214,19 @@ def _record(
     structure: Structure,
     **facts: Any,
 ) -> None:
-    rdf = search.radial_distribution_function
-    before, after = rdf.from_structures([structure_from_document(relaxation), structure])
+    is_relaxation = "parent_kind" in relaxation
+    if is_relaxation:  # competing phases may have elements that the fingerprint does not know
+        rdf = search.radial_distribution_function
+        before, after = rdf.from_structures([structure_from_document(relaxation), structure])
+        facts |= {"fingerprint": after, "distance_moved": pearson_distance(before, after)}
     document = calculation_document(
         search=search.search_id,
         level=level.identifier,
         parent_id=relaxation["_id"],
-        parent_kind=relaxation["parent_kind"],
+        parent_kind=relaxation["parent_kind"] if is_relaxation else "reference",
         engine=str(level.engine),
         structure=structure,
         space_group=space_group_of(structure, search),
-        fingerprint=after,
-        distance_moved=pearson_distance(before, after),
         **facts,
     )
     here = {"stage": STAGE, "where": where(level), "parent": relaxation["_id"]}

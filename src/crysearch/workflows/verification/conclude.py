@@ -249,7 +249,10 @@ class EnergyPool:
 
     def _label(self, relaxation_id: str) -> str:
         """The name of a known structure."""
-        return self.labels.get(self.relaxations[relaxation_id]["parent_id"], relaxation_id)
+        relaxation = self.relaxations.get(relaxation_id)
+        # A competing phase was not relaxed by the search.
+        key = relaxation_id if relaxation is None else relaxation["parent_id"]
+        return self.labels.get(key, relaxation_id)
 
 
 class _Identity:

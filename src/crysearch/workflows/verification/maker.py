@@ -26,7 +26,12 @@ from crysearch.workflows.vasp import check_vasp, vasp_jobs
 from crysearch.workflows.verification import calculate as calculations
 from crysearch.workflows.verification import characterise as properties
 from crysearch.workflows.verification import conclude as verdicts
-from crysearch.workflows.verification.subjects import check, compared_with, search_spec
+from crysearch.workflows.verification.subjects import (
+    check,
+    compared_with,
+    keep_competing,
+    search_spec,
+)
 
 Content = dict[str, Any]
 
@@ -115,11 +120,11 @@ class VerificationMaker(Maker):
             owner = search_spec(records, search)
             check(owner, spec)
             others = compared_with(records, search, spec) if spec.level.engine else []
+            others += keep_competing(records, search, spec)
             wanted = [
-                document
+                calculations.parent_of(records, key)
                 for key in dict.fromkeys([*others, *subjects])
                 if calculations.calculation_of(records, search, spec.level, key) is None
-                and (document := records.get("relaxations", key)) is not None
             ]
         contents = owner.model_dump(mode="json"), spec.model_dump(mode="json")
         steps: list[Flow | Job] = []

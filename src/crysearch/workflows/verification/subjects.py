@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from crysearch.errors import RecordsError, SpecError
-from crysearch.records import RecordStore, queries
+from crysearch.records import RecordStore, documents, queries
+from crysearch.references import load_files
 from crysearch.relaxation import available_relaxers
 from crysearch.spec import SearchSpec
 from crysearch.verification import VASP, VerificationSpec
@@ -99,6 +100,34 @@ def compared_with(records: RecordStore, search: str, spec: VerificationSpec) -> 
     ground_state = known_ground_state_relaxed(records, search)
     named = find_subjects(records, search, spec.references)
     return list(dict.fromkeys(([] if ground_state is None else [ground_state]) + named))
+
+
+def keep_competing(records: RecordStore, search: str, spec: VerificationSpec) -> list[str]:
+    """Keep the structures of competing phases as references that the search does not use.
+
+    Jobs then find them in the records, on whatever machine they run. Returns their ids.
+
+    Raises
+    ------
+    ReferencesError
+        Files cannot be read.
+    """
+    if not spec.competing:
+        return []
+    found = [
+        documents.reference_document(
+            search=search,
+            reference_id=f"competing {phase.reference_id}",
+            structure=phase.structure,
+            status="set_aside",
+            reason="competing",
+            detail="a phase for the convex hull of verifications, not of the search",
+            source="files",
+        )
+        for phase in load_files(spec.competing)
+    ]
+    records.upsert("references", found)
+    return [document["_id"] for document in found]
 
 
 def check(search: SearchSpec, spec: VerificationSpec) -> None:
