@@ -85,3 +85,20 @@ def test_bad_input(diamond):
         xray_pattern(diamond, two_theta_range=(50, 20))
     with pytest.raises(AnalysisError, match=r"width=0\.01"):
         xray_pattern(diamond).profile(width=0.01)
+
+
+def test_lines_split_by_a_slight_distortion_are_merged():
+    cubic = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.431), ["Si"], [[0, 0, 0]])
+    distorted = cubic.copy()
+    distorted.apply_strain([1e-4, 0, -1e-4])
+    whole, split = xray_pattern(cubic), xray_pattern(distorted)
+    assert len(split.peaks) > len(whole.peaks)
+    merged = split.merged()
+    assert merged.wavelength == whole.wavelength
+    below = [peak for peak in whole.peaks if peak.two_theta < 80]
+    again = [peak for peak in merged.peaks if peak.two_theta < 80]
+    assert len(again) == len(below)
+    for peak, expected in zip(again, below, strict=True):
+        assert peak.two_theta == pytest.approx(expected.two_theta, abs=0.03)
+        assert peak.intensity == pytest.approx(expected.intensity, rel=0.01)
+    assert whole.merged().peaks == whole.peaks

@@ -55,6 +55,33 @@ class DiffractionPattern(PlainResult):
     wavelength: float
     two_theta_range: tuple[float, float]
 
+    def merged(self, width: float = 0.05) -> DiffractionPattern:
+        """Pattern in which lines that no diffractometer resolves are one.
+
+        The cell of a relaxed crystal keeps its symmetry only within a tolerance, which splits
+        lines.
+
+        Parameters
+        ----------
+        width
+            Lines up to so many degrees above the first of them join it: intensities add, the
+            position and the spacing are those of the strongest.
+        """
+        groups: list[list[Peak]] = []
+        for peak in self.peaks:
+            if groups and peak.two_theta - groups[-1][0].two_theta <= width:
+                groups[-1].append(peak)
+            else:
+                groups.append([peak])
+        sums = [sum(peak.intensity for peak in group) for group in groups]
+        scale = 100 / max(sums, default=100)
+        peaks = []
+        for group, total in zip(groups, sums, strict=True):
+            strongest = max(group, key=lambda peak: peak.intensity)
+            families = tuple(indices for peak in group for indices in peak.miller_indices)
+            peaks.append(Peak(strongest.two_theta, total * scale, families, strongest.spacing))
+        return DiffractionPattern(tuple(peaks), self.wavelength, self.two_theta_range)
+
     def profile(self, width: float = 0.2, points: int = 2000) -> tuple[np.ndarray, np.ndarray]:
         """Pattern with every line broadened into a Gaussian.
 

@@ -357,7 +357,7 @@ def _properties(
 def _from_the_structure(structure: Structure) -> dict[str, Answer]:
     """What needs no engine."""
     answers: dict[str, Answer] = {}
-    pattern = xray_pattern(structure)
+    pattern = xray_pattern(structure).merged()
     strongest = sorted(pattern.peaks, key=lambda peak: -peak.intensity)[:PEAKS]
     answers["diffraction"] = _computed(
         None,
