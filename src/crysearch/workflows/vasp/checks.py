@@ -8,6 +8,7 @@ import shutil
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pymatgen.core import SETTINGS as PYMATGEN_SETTINGS
 from pymatgen.core import Structure
@@ -77,7 +78,7 @@ def command_problem(command: str) -> str | None:
 def potcar_problem(structures: Iterable[Structure], protocol: Protocol) -> str | None:
     """What keeps the potentials of structures from being read, or None."""
     generator = maker_of(protocol, "static").input_set_generator
-    functional = generator.user_potcar_functional
+    functional: Any = generator.user_potcar_functional
     symbols: set[str] = set()
     for structure in structures:
         generator.structure = structure

@@ -148,8 +148,9 @@ def _makers(protocol: Protocol) -> list[BaseVaspMaker]:
 
         generators = (LDARelaxSetGenerator, LDARelaxSetGenerator, LDASetGenerator)
         makers = [BaseVaspMaker(input_set_generator=generator()) for generator in generators]
+        potentials: Any = protocol.potentials  # pymatgen's list of names lacks the newest
         for maker in makers:
-            maker.input_set_generator.user_potcar_functional = protocol.potentials
+            maker.input_set_generator.user_potcar_functional = potentials
         return makers
     from atomate2.vasp.flows import mp
 

@@ -122,7 +122,8 @@ def _calculate(
             )
         try:
             # The function behind atomate2's decorator: it runs, where `make` would plan a job.
-            response = type(maker).make.original(maker, structure, prev_dir=previous)
+            make: Any = type(maker).make
+            response = make.original(maker, structure, prev_dir=previous)
         except Exception as error:
             return None, error
     return response.output, None
@@ -202,7 +203,7 @@ def _task_document(folder: Path, label: str) -> TaskDoc | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            task = get_vasp_task_document(folder)
+            task: Any = get_vasp_task_document(folder)
         except Exception:  # the files are of a run that failed
             return None
     task.task_label = label

@@ -100,7 +100,7 @@ class LDASetGenerator(VaspInputGenerator):
         return {"NSW": 0}
 
     @property
-    def kpoints_updates(self) -> Kpoints:
+    def kpoints_updates(self) -> Kpoints:  # type: ignore[override]  # pymatgen takes both
         """The mesh of the structure at hand."""
         if self.structure is None:
             raise ValueError("structure: give one before asking for k-points")

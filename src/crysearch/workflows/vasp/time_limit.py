@@ -63,7 +63,7 @@ def custodian_arguments(walltime: float | None, poll_seconds: float | None) -> d
         Seconds between looks at the process; None: custodian's 10.
     """
     # The handlers count what they have tried: each calculation gets its own.
-    handlers = [deepcopy(handler) for handler in DEFAULT_HANDLERS]
+    handlers: list[Any] = [deepcopy(handler) for handler in DEFAULT_HANDLERS]
     poll = 10.0 if poll_seconds is None else poll_seconds
     monitor_frequency = 30  # custodian's default
     if walltime is not None:

@@ -89,7 +89,6 @@ def conclude(
                     stand_in=bool(final.get("stand_in", False)),
                     levels=pool.levels(subject),
                     answers=answers,
-                    # A known structure matches itself: it is no news that it is known.
                     matches=identity["matches"],
                     is_new=identity["matches"] is None,
                     duplicate_of=duplicates[subject["_id"]],
@@ -111,7 +110,7 @@ class EnergyPool:
     def __init__(self, records: RecordStore, search: str, spec: VerificationSpec) -> None:
         self.spec = spec
         here = {"search": search}
-        light = {"initial_structure": 0, "fingerprint": 0}
+        light = {"structure": 0, "initial_structure": 0, "fingerprint": 0}
         self.relaxations = {
             document["_id"]: document
             for document in records.find("relaxations", here | {"converged": True}, light)
