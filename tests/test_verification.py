@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from crysearch.errors import SpecError
-from crysearch.verification import VerificationSpec
+from crysearch.verification import Protocol, VerificationSpec
+from crysearch.workflows.vasp import PROTOCOLS
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,7 @@ def test_a_file_and_its_faults(tmp_path):
         VerificationSpec.from_yaml(file)
     with pytest.raises(SpecError, match="cannot be read"):
         VerificationSpec.from_yaml(tmp_path / "none.yaml")
+
+
+def test_the_protocols_are_those_of_the_workflow():
+    assert get_args(Protocol) == tuple(PROTOCOLS)

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from crysearch.errors import SpecError
+from crysearch.records.schema import PropertyKind as Property
 from crysearch.spec_parts import SpecPart, WholeSpec
 from crysearch.validation import describe_errors
 
-Property = Literal["elasticity", "phonons", "equation_of_state"]
 PROPERTIES: tuple[Property, ...] = get_args(Property)
 Protocol = Literal["lda", "lda-64", "mp-pbe", "mp-r2scan"]
 #: The engine that relaxes by workflows of its own, not through `crysearch.relaxation`.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from pymatgen.core import Lattice, Structure
 from typer.testing import CliRunner
 
 from crysearch.cli.main import app
 from crysearch.cli.verdicts import sentence
 from crysearch.errors import CrysearchError, SpecError
 from crysearch.records import open_records
+from crysearch.records.verification import verdict_document
 from verified_search import SPEC, run_in
 
 SEARCH = SPEC.search_id
@@ -89,3 +91,37 @@ def test_what_is_not_known_is_said():
     answer = {"status": "not_computed", "reason": "no electrons"}
     assert sentence("electronic", answer) == "not computed: no electrons"
     assert sentence("electronic", {"status": "computed", "is_metal": True}) == "metal"
+
+
+def test_phonons_of_a_structure_that_is_not_at_rest_are_no_verdict():
+    answer = {
+        "status": "computed",
+        "is_stable": True,
+        "is_relaxed": False,
+        "residual_force": 0.2,
+        "imaginary_mode_count": 0,
+        "supercell_atoms": 64,
+        "displaced_cells": 1,
+    }
+    assert "NOT AT REST, force 0.200" in sentence("phonons", answer)
+    facts = {
+        "search": "s",
+        "verification": "v",
+        "verification_spec": {},
+        "relaxation_id": "r",
+        "calculation_id": None,
+        "label": None,
+        "structure": Structure(Lattice.cubic(3), ["Si"], [[0, 0, 0]]),
+        "engine": "e",
+        "scheme": "e",
+        "stand_in": False,
+        "levels": [],
+        "matches": None,
+        "is_new": True,
+        "duplicate_of": None,
+        "space_group": None,
+    }
+    for at_rest, verdict in ((False, None), (True, True)):
+        answers = {"phonons": answer | {"is_relaxed": at_rest}}
+        document = verdict_document(answers=answers, **facts)
+        assert document["is_dynamically_stable"] is verdict

@@ -58,6 +58,11 @@ def print_verdict(verdict: Verdict) -> None:
     ]
     levels = ", ".join(_level(level) for level in verdict["levels"])
     rows.insert(0, {"question": "eV/atom above ground state", "answer": levels, "engine": None})
+    group = verdict["space_group"]
+    if group is not None:
+        text = f"{group['symbol']} ({group['number']}) within {group['tolerance']:g} Å"
+        text += f", number {group['strict_number']} within {group['strict_tolerance']:g} Å"
+        rows.append({"question": "space group", "answer": text, "engine": None})
     common.print_rows(rows, common.Format.table, columns=["question", "answer", "engine"])
 
 
@@ -106,6 +111,8 @@ def _elasticity(answer: Mapping[str, Any]) -> str:
 def _phonons(answer: Mapping[str, Any]) -> str:
     count = answer["imaginary_mode_count"]
     cell = f"{answer['supercell_atoms']} atoms, {answer['displaced_cells']} displacements"
+    if not answer["is_relaxed"]:
+        cell += f"; NOT AT REST, force {answer['residual_force']:.3f} eV/Å: no verdict"
     if answer["is_stable"]:
         return f"no imaginary modes ({cell})"
     worst = answer["imaginary_modes"][0]

@@ -18,21 +18,10 @@ from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import mongodb
 from crysearch.records.indexes import INDEXES
 from crysearch.records.patience import Patience
+from crysearch.records.schema import KINDS
 from crysearch.records.values import plain
 
-COLLECTIONS = (
-    "searches",
-    "references",
-    "models",
-    "replicas",
-    "candidates",
-    "relaxations",
-    "failures",
-    "batches",
-    "calculations",
-    "properties",
-    "verdicts",
-)
+COLLECTIONS = tuple(KINDS)
 
 Query = Mapping[str, Any]
 Projection = Mapping[str, Any] | Sequence[str]

@@ -192,7 +192,10 @@ def verdict_document(
         "energy_above_ground_state": value("energy", "energy_above_ground_state"),
         "energy_above_hull": value("stability", "energy_above_hull"),
         "is_mechanically_stable": value("elasticity", "is_stable"),
-        "is_dynamically_stable": value("phonons", "is_stable"),
+        # Phonons of a cell that is not at rest prove nothing.
+        "is_dynamically_stable": (
+            value("phonons", "is_stable") if value("phonons", "is_relaxed") else None
+        ),
         "bulk_modulus": value("equation_of_state", "bulk_modulus"),
         "band_gap": value("electronic", "band_gap"),
         "is_metal": value("electronic", "is_metal"),

@@ -192,18 +192,29 @@ def record_outcome(
     return str(outcome["status"])
 
 
-def parent_of(records: RecordStore, key: str) -> dict[str, Any]:
-    """The relaxation, or the competing phase, that a calculation starts from.
+def relaxation_of(records: RecordStore, key: str) -> dict[str, Any]:
+    """The relaxation with an id.
 
     Raises
     ------
     CrysearchError
         It is no longer in the records.
     """
-    parent = records.get("relaxations", key) or records.get("references", key)
-    if parent is None:
+    relaxation = records.get("relaxations", key)
+    if relaxation is None:
         raise CrysearchError(f"relaxation {key} is no longer in the records; run the search again")
-    return parent
+    return relaxation
+
+
+def parent_of(records: RecordStore, key: str) -> dict[str, Any]:
+    """The competing phase or the relaxation that a calculation starts from.
+
+    Raises
+    ------
+    CrysearchError
+        It is no longer in the records.
+    """
+    return records.get("references", key) or relaxation_of(records, key)
 
 
 def _record(

@@ -16,7 +16,7 @@ from crysearch.analysis import (
     calculate_equation_of_state,
     calculate_phonons,
 )
-from crysearch.errors import AnalysisError, CrysearchError, RelaxationError
+from crysearch.errors import AnalysisError, RelaxationError
 from crysearch.records import RecordStore
 from crysearch.records.values import structure_from_document
 from crysearch.records.verification import property_document, property_id
@@ -25,7 +25,7 @@ from crysearch.spec import SearchSpec
 from crysearch.verification import Property, VerificationSpec
 from crysearch.workflows.context import make_engine
 from crysearch.workflows.progress import progress_bar
-from crysearch.workflows.verification.calculate import calculation_of
+from crysearch.workflows.verification.calculate import calculation_of, relaxation_of
 
 logger = logging.getLogger("crysearch")
 
@@ -39,11 +39,7 @@ def characterise(
 
     What was computed before is not repeated; what failed is tried again.
     """
-    relaxation = records.get("relaxations", relaxation_id)
-    if relaxation is None:
-        raise CrysearchError(
-            f"relaxation {relaxation_id} is no longer in the records; run the search again"
-        )
+    relaxation = relaxation_of(records, relaxation_id)
     statuses: dict[str, str] = {}
     engine: Relaxer | None = None
     with progress_bar(_title(relaxation), len(spec.properties.wanted), "properties") as bar:

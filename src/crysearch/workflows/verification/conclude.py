@@ -47,11 +47,7 @@ def conclude(
     Structures are compared at the level of the verification, if it has one: energies with the
     known structures calculated at the same level, never with those of another.
     """
-    subjects = [
-        document
-        for key in relaxation_ids
-        if (document := records.get("relaxations", key)) is not None
-    ]
+    subjects = [calculate.relaxation_of(records, key) for key in relaxation_ids]
     pool = EnergyPool(records, search.search_id, spec)
     finals = {s["_id"]: pool.calculations.get(s["_id"], s) for s in subjects}
     duplicates = _duplicates(search, subjects, finals)
@@ -281,6 +277,11 @@ class _Identity:
                 "length": tolerances.length,
                 "site": tolerances.site,
                 "angle": tolerances.angle,
+            },
+            # Duplicates, which are of one level, are held to these as well.
+            duplicate_tolerances={
+                "pearson_distance": tolerances.pearson_distance,
+                "energy": tolerances.energy,
             },
             compared_with=len(self._known),
         )
