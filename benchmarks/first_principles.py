@@ -26,9 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--engine", default="espresso", choices=("espresso", "gpaw"))
     parser.add_argument("--functional", default="lda", choices=("lda", "pbe"))
-    parser.add_argument(
-        "--spacings", type=numbers, default=[0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1257]
-    )
+    parser.add_argument("--spacings", type=numbers, default=SPACINGS)
     parser.add_argument("--cutoffs", type=numbers, default=[200, 250, 330, 400, 500])
     parser.add_argument("--cutoff", type=float, default=330, help="for the k-spacings, eV")
     parser.add_argument("--spacing", type=float, default=0.3, help="for the cut-offs, 1/Å")
