@@ -155,3 +155,17 @@ def test_the_gap_of_silicon_is_indirect_and_that_of_the_local_density_approximat
     assert found.band_gap == pytest.approx(0.5, abs=0.1)
     assert not found.is_metal and found.is_direct is False
     assert found.settings["scf_mesh"] == "5x5x5"
+
+
+@pytest.mark.slow
+def test_a_compound_that_quantum_espresso_has_no_pseudopotentials_for() -> None:
+    """Sodium chloride: rock salt lies below the caesium chloride structure, as it is found."""
+    engine = create_relaxer("gpaw", functional="pbe", plane_wave_cutoff=300.0, k_spacing=0.5)
+    places = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    rock_salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], places)
+    other = Structure(Lattice.cubic(3.46), ["Na", "Cl"], places)
+    first, second = engine.single_point([rock_salt.get_primitive_structure(), other])
+    assert first.failure_detail is second.failure_detail is None
+    # Literature has some hundredths of an eV; meshes as coarse as these leave the sign.
+    assert 0.0 < second.energy_per_atom - first.energy_per_atom < 0.3
+    assert np.abs(first.forces).max() < 1e-2
