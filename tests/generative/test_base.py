@@ -19,7 +19,9 @@ def history():
         validation_indices=np.array([1]),
         seed=3,
         batch_size=8,
+        optimizer="adam",
         learning_rate=0.01,
+        annealing_epochs=0,
     )
 
 

@@ -37,10 +37,8 @@ def _unseeded_weights(monkeypatch):
     monkeypatch.setattr(
         VariationalAutoencoder,
         "_initialise",
-        lambda self, network, _: original(
-            self,
-            network,
-            torch.Generator().manual_seed(next(seeds)),
+        lambda self, network, generators: original(
+            self, network, [torch.Generator().manual_seed(next(seeds)) for _ in generators]
         ),
     )
 
@@ -48,9 +46,9 @@ def _unseeded_weights(monkeypatch):
 def _global_noise(monkeypatch):
     original = VariationalAutoencoder._loss_terms
 
-    def loss_terms(self, network, batch, generator):
+    def loss_terms(self, *arguments):
         torch.randn(1)
-        return original(self, network, batch, generator)
+        return original(self, *arguments)
 
     monkeypatch.setattr(VariationalAutoencoder, "_loss_terms", loss_terms)
 
@@ -122,7 +120,7 @@ def _weights_change_before_success(monkeypatch):
         try:
             return original(self, *arguments, **settings)
         except Exception:
-            self._network = self._empty_network()
+            self._network = self._empty_network(1)
             raise
 
     monkeypatch.setattr(VariationalAutoencoder, "fit", fit)

@@ -7,7 +7,7 @@ from crysearch.generative import available_models, create_model, load_model
 
 
 def test_unknown_names_say_what_is_known(small):
-    assert available_models() == ("vae",)
+    assert available_models() == ("vae", "hvae")
     for call in (lambda: create_model("gan"), lambda: load_model("gan", b"")):
         with pytest.raises(TrainingError, match="'gan' is unknown; choose one of: vae"):
             call()

@@ -15,8 +15,9 @@ def training_settings(**changes):
         "validation_fraction": 0.2,
         "epochs": 5,
         "batch_size": 8,
+        "optimizer": "adam",
         "learning_rate": 1e-3,
-        "seed": 0,
+        "annealing_epochs": 0,
     }
     return TrainingSettings(**(values | changes))
 

@@ -9,9 +9,9 @@ Nothing here needs torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ from crysearch.errors import TrainingError
 from crysearch.generative.scaler import AboveMaximum
 
 Progress = Callable[[int], None]
+Optimizer = Literal["adam", "sgd"]
+OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 #: Fewer structures than this cannot be split into training and validation in earnest.
 MINIMUM_TRAINING = 5
@@ -37,15 +39,16 @@ _INDICES = ("train_indices", "validation_indices")
 class TrainingHistory:
     """What happened in one training, epoch by epoch.
 
-    Losses are means per structure, in nats; the reconstruction term is the sum of the binary
-    cross-entropy over all grid points. It has a floor above zero, the entropy of the (not binary)
-    targets. The training curves are means over the epoch's batches, taken while the weights
-    change; the validation curves are taken after the epoch.
+    Losses are means per structure, in nats; the reconstruction term is the negative logarithm of
+    the likelihood, summed over all grid points. As binary cross-entropy it has a floor above zero,
+    the entropy of the (not binary) targets. The training curves are means over the epoch's
+    batches, taken while the weights change; the validation curves are taken after the epoch.
 
     Parameters
     ----------
     train_reconstruction, train_divergence : ndarray, shape (epochs,)
-        Both terms of the loss on the training structures.
+        Both terms of the negative evidence lower bound on the training structures, without the
+        weight that annealing gives to the divergence.
     validation_reconstruction, validation_divergence : ndarray, shape (epochs,)
         The same on the validation structures.
     train_indices, validation_indices : ndarray of int
@@ -53,7 +56,10 @@ class TrainingHistory:
     seed : int
         The seed given to `fit`.
     batch_size : int
+    optimizer : {"adam", "sgd"}
     learning_rate : float
+    annealing_epochs : int
+        Epochs over which the weight of the divergence in the loss rose to 1.
     """
 
     train_reconstruction: NDArray[np.float64]
@@ -64,7 +70,9 @@ class TrainingHistory:
     validation_indices: NDArray[np.int64]
     seed: int
     batch_size: int
+    optimizer: Optimizer
     learning_rate: float
+    annealing_epochs: int
 
     @property
     def epochs(self) -> int:
@@ -105,6 +113,28 @@ class TrainingHistory:
         return cls(**values)
 
 
+Model = TypeVar("Model", bound="GenerativeModel")
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleMember(Generic[Model]):
+    """One model of an ensemble: trained, or failed with the reason.
+
+    Parameters
+    ----------
+    seed : int
+    model, history : GenerativeModel and TrainingHistory, or None
+        None if the training failed.
+    failure : str or None
+        Why it failed.
+    """
+
+    seed: int
+    model: Model | None
+    history: TrainingHistory | None
+    failure: str | None
+
+
 class GenerativeModel(ABC):
     """A model that is fitted to fingerprints and decodes latent points to fingerprints.
 
@@ -112,6 +142,10 @@ class GenerativeModel(ABC):
     seed give bitwise the same weights on the same processor and torch build, whatever happened
     before, and no global random state is read or changed. All methods raise
     `crysearch.errors.TrainingError` for bad input.
+
+    A conditional model (``condition_size`` above 0) is given `condition_size` numbers with every
+    structure, such as its energy, and with every latent point to decode; for any other model
+    ``conditions`` must be None.
 
     Attributes
     ----------
@@ -121,11 +155,14 @@ class GenerativeModel(ABC):
         Length of one fingerprint.
     latent_dimension : int
         Number of latent coordinates.
+    condition_size : int
+        Conditions of each structure; 0 for a model without.
     """
 
     name: ClassVar[str]
     input_size: int
     latent_dimension: int
+    condition_size: int
 
     @property
     @abstractmethod
@@ -147,10 +184,13 @@ class GenerativeModel(ABC):
         self,
         fingerprints: ArrayLike,
         *,
+        conditions: ArrayLike | None = None,
         validation_fraction: float = 0.2,
         epochs: int = ...,
         batch_size: int = ...,
-        learning_rate: float = ...,
+        optimizer: Optimizer = "adam",
+        learning_rate: float | None = None,
+        annealing_epochs: int = 0,
         seed: int,
         progress: Progress | None = None,
     ) -> TrainingHistory:
@@ -160,10 +200,15 @@ class GenerativeModel(ABC):
         ----------
         fingerprints : array_like, shape (n, input_size)
             Radial distribution functions, unscaled, not negative.
+        conditions : array_like, shape (n, condition_size), optional
         validation_fraction : float
             Share of the structures, between 0 and 1, that is held out; rounded up.
         epochs, batch_size : int
-        learning_rate : float
+        optimizer : {"adam", "sgd"}
+        learning_rate : float, optional
+            None for the model's own with this optimiser.
+        annealing_epochs : int
+            The weight of the divergence in the loss rises in equal steps to 1 over so many epochs.
         seed : int
             Not negative; decides split, initial weights, batches and noise.
         progress : callable, optional
@@ -176,21 +221,100 @@ class GenerativeModel(ABC):
             is not finite. The model keeps its previous state then.
         """
 
+    @classmethod
+    @abstractmethod
+    def fit_ensemble(
+        cls,
+        architecture: Mapping[str, Any],
+        fingerprints: ArrayLike,
+        *,
+        seeds: Sequence[int],
+        conditions: ArrayLike | None = None,
+        validation_fraction: float = 0.2,
+        epochs: int = ...,
+        batch_size: int = ...,
+        optimizer: Optimizer = "adam",
+        learning_rate: float | None = None,
+        annealing_epochs: int = 0,
+        progress: Progress | None = None,
+    ) -> list[EnsembleMember[Self]]:
+        """Train one model for each seed, all at once.
+
+        Each sees the split, initial weights, batches and noise that `fit` gives it with its seed,
+        and is the same model up to rounding (which a long training amplifies). A training whose
+        loss is not finite fails by itself; the others go on.
+
+        Parameters
+        ----------
+        architecture : mapping
+            Arguments of the class.
+        seeds : sequence of int
+            Different from one another. The other arguments are those of `fit`.
+
+        Returns
+        -------
+        list of EnsembleMember
+            In the order of the seeds.
+
+        Raises
+        ------
+        TrainingError
+            For bad arguments, before training.
+        """
+
     @abstractmethod
     def encode(
-        self, fingerprints: ArrayLike, *, above_maximum: AboveMaximum = "raise"
+        self,
+        fingerprints: ArrayLike,
+        *,
+        conditions: ArrayLike | None = None,
+        above_maximum: AboveMaximum = "raise",
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return means and log-variances, each (n, latent_dimension), of the latent Gaussians.
+        """Return means and log-variances, each (n, latent_dimension), of the encoder's Gaussians.
 
         Fingerprints (n, input_size) with values above the largest one of the training are refused
         with a TrainingError, or cut off there with ``above_maximum="clip"``.
         """
 
+    def locate(
+        self,
+        fingerprints: ArrayLike,
+        *,
+        conditions: ArrayLike | None = None,
+        above_maximum: AboveMaximum = "raise",
+    ) -> NDArray[np.float64]:
+        """Return the latent points (n, latent_dimension) that stand for the structures.
+
+        The means of the encoder's Gaussians, or what the model makes of them.
+        """
+        return self.encode(fingerprints, conditions=conditions, above_maximum=above_maximum)[0]
+
     @abstractmethod
-    def decode(self, latent: ArrayLike) -> NDArray[np.float64]:
+    def decode(
+        self, latent: ArrayLike, *, conditions: ArrayLike | None = None
+    ) -> NDArray[np.float64]:
         """Return the fingerprints (n, input_size) of latent points (n, latent_dimension).
 
-        They are in the scale of the training fingerprints, not negative, finite.
+        They are in the scale of the training fingerprints, not negative, finite. ``conditions``
+        are (n, condition_size), or (condition_size,) for all points.
+        """
+
+    @abstractmethod
+    def log_evidence(
+        self,
+        fingerprints: ArrayLike,
+        *,
+        samples: int = 1000,
+        seed: int = 0,
+        conditions: ArrayLike | None = None,
+        above_maximum: AboveMaximum = "raise",
+    ) -> NDArray[np.float64]:
+        """Return the importance-weighted estimate of log p(x), (n,), in nats.
+
+        log of the mean of `samples` importance weights p(x, z) / q(z | x), x being the scaled
+        fingerprint. The mean is unbiased for p(x); the logarithm is a lower bound in expectation
+        that rises to log p(x) with the number of samples (Burda, Grosse and Salakhutdinov 2016).
+        Comparable between models of one likelihood and one scaler only. Deterministic by seed.
         """
 
     @abstractmethod

@@ -85,3 +85,44 @@ def check_fingerprints(
             "distribution function is never negative, so give it unscaled and not centred."
         )
     return array
+
+
+def check_conditions(conditions: ArrayLike | None, rows: int, size: int) -> NDArray[np.float64]:
+    """Return conditions as an array (rows, size), or say what is wrong with them.
+
+    Parameters
+    ----------
+    conditions : array_like, shape (rows, size) or (size,), or None
+        One row for all is repeated.
+    rows, size : int
+        Structures or latent points, and the conditions of each; for size 0 none may be given.
+
+    Raises
+    ------
+    TrainingError
+    """
+    if size == 0:
+        if conditions is not None:
+            raise TrainingError(
+                "conditions are given, but the model takes none; leave them out, or make it with "
+                "condition_size."
+            )
+        return np.empty((rows, 0))
+    if conditions is None:
+        raise TrainingError(
+            f"conditions are missing; the model takes {size} for each structure or latent point."
+        )
+    try:
+        array = np.asarray(conditions).astype(np.float64, casting="same_kind")
+    except (TypeError, ValueError) as error:
+        raise TrainingError(
+            f"conditions cannot be read as real numbers ({error}); give shape ({rows}, {size})."
+        ) from error
+    if array.shape == (size,):
+        array = np.repeat(array[None], rows, axis=0)
+    if array.shape != (rows, size) or not np.isfinite(array).all():
+        raise TrainingError(
+            f"conditions have shape {array.shape} or are not finite; give finite numbers of shape "
+            f"({rows}, {size})."
+        )
+    return np.ascontiguousarray(array)

@@ -12,6 +12,7 @@ from crysearch.generative.base import GenerativeModel
 # Name -> module and class, as text: torch is imported only when a model is asked for.
 _MODELS = {
     "vae": ("crysearch.generative.vae", "VariationalAutoencoder"),
+    "hvae": ("crysearch.generative.hvae", "HamiltonianVariationalAutoencoder"),
 }
 
 

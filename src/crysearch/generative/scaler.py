@@ -103,3 +103,47 @@ class GlobalMaximumScaler:
                 "known; use the crysearch version that stored the model."
             )
         return cls(data["maximum"])
+
+
+@dataclass(frozen=True)
+class ConditionScaler:
+    """Subtract the mean and divide by the standard deviation of each condition.
+
+    Parameters
+    ----------
+    means, deviations : tuple of float
+        One for each condition, in its unit; deviations are above zero.
+    """
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, conditions: NDArray[np.float64]) -> ConditionScaler:
+        """Take the moments of conditions (n, c).
+
+        Raises
+        ------
+        TrainingError
+            If a condition is the same for all structures: nothing can be learned from it.
+        """
+        means, deviations = conditions.mean(axis=0), conditions.std(axis=0)
+        for column in np.flatnonzero(deviations <= 1e-12 * (1.0 + np.abs(means))):
+            raise TrainingError(
+                f"conditions: column {column} is {means[column]:g} for all {len(conditions)} "
+                "structures; leave it out, or add structures that differ in it."
+            )
+        return cls(tuple(means.tolist()), tuple(deviations.tolist()))
+
+    def transform(self, conditions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standardise conditions (n, c)."""
+        return (conditions - np.array(self.means)) / np.array(self.deviations)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scaler as plain data for `from_dict`."""
+        return {"means": list(self.means), "deviations": list(self.deviations)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ConditionScaler:
+        """Rebuild a scaler from `to_dict`."""
+        return cls(tuple(data["means"]), tuple(data["deviations"]))

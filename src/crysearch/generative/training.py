@@ -1,12 +1,13 @@
-"""The training loop shared by the torch models: split, epochs, losses, divergence caught.
+"""The training loop shared by the torch models: split, epochs, losses, failures caught.
 
-Reproducible to the bit: float64, one thread, own random generators. Imports torch.
+Reproducible to the bit: float64, one thread, own random generators. Models of an ensemble train
+side by side, each as it would alone. Imports torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crysearch.errors import TrainingError
-from crysearch.generative.base import MINIMUM_TRAINING, Progress, TrainingHistory
+from crysearch.generative.base import MINIMUM_TRAINING, OPTIMIZERS, Optimizer, Progress
 from crysearch.generative.checks import check_count, check_positive
 
-# (batch (n, m) in [0, 1], generator) -> reconstruction (n,) and divergence (n,), in nats.
-LossTerms = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]
+# Both with a leading axis of models: (models, n, m) in [0, 1], (models, n, c) or None.
+Data = tuple[Tensor, Tensor | None]
+# Data and standard normal noise (models, n, width) -> reconstruction and divergence, each
+# (models, n), in nats.
+LossTerms = Callable[[Tensor, Tensor | None, Tensor], tuple[Tensor, Tensor]]
 
 
 @contextmanager
@@ -50,20 +54,27 @@ class TrainingSettings:
     epochs : int
     batch_size : int
         Cut to the number of training structures if larger.
+    optimizer : {"adam", "sgd"}
+        Adam, or plain gradient descent without momentum.
     learning_rate : float
-    seed : int
-        Not negative.
+    annealing_epochs : int
+        The weight of the divergence is k / annealing_epochs in epoch k, up to 1.
     """
 
     validation_fraction: float
     epochs: int
     batch_size: int
+    optimizer: Optimizer
     learning_rate: float
-    seed: int
+    annealing_epochs: int
 
     def __post_init__(self) -> None:
-        for field, lowest in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+        for field, lowest in (("epochs", 1), ("batch_size", 1), ("annealing_epochs", 0)):
             check_count(field, getattr(self, field), lowest)
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(
+                f"optimizer is {self.optimizer!r}; choose one of: {', '.join(OPTIMIZERS)}."
+            )
         check_positive("learning_rate", self.learning_rate)
         check_positive("validation_fraction", self.validation_fraction, below=1.0)
 
@@ -100,81 +111,128 @@ def to_tensor(array: NDArray[np.float64]) -> Tensor:
     return torch.tensor(array, dtype=torch.float64)
 
 
+def divergence_weight(epoch: int, annealing_epochs: int) -> float:
+    """Return the weight of the divergence in the loss of an epoch, counted from 0."""
+    return min(1.0, (epoch + 1) / annealing_epochs) if annealing_epochs else 1.0
+
+
+def _noise(generators: Sequence[torch.Generator], rows: int, width: int) -> Tensor:
+    draws = [
+        torch.randn((rows, width), dtype=torch.float64, generator=generator)
+        for generator in generators
+    ]
+    return torch.stack(draws)
+
+
+def _batches(
+    training: Data, generators: Sequence[torch.Generator], batch_size: int, width: int
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    """Shuffled batches of one epoch with their noise, of each model by its own generator."""
+    data, conditions = training
+    rows = data.shape[1]
+    orders = torch.stack([torch.randperm(rows, generator=g) for g in generators])
+    noise = _noise(generators, rows, width)
+    for start in range(0, rows, batch_size):
+        chosen = orders[:, start : start + batch_size, None]
+        yield (
+            data.take_along_dim(chosen, dim=1),
+            None if conditions is None else conditions.take_along_dim(chosen, dim=1),
+            noise[:, start : start + batch_size],
+        )
+
+
+def _flattened(network: nn.Module) -> Tensor:
+    """Make all parameters, and their gradients, parts of one tensor for the optimiser.
+
+    One update instead of a loop over parameters saves much of the time of such small layers.
+    """
+    parameters = list(network.parameters())
+    length = sum(parameter.numel() for parameter in parameters)
+    flat = torch.empty(length, dtype=torch.float64)
+    flat.grad = torch.zeros_like(flat)
+    start = 0
+    for parameter in parameters:
+        part = slice(start, start + parameter.numel())
+        flat[part] = parameter.detach().reshape(-1)
+        parameter.data = flat[part].view_as(parameter)
+        parameter.grad = flat.grad[part].view_as(parameter)
+        start = part.stop
+    return flat
+
+
 def train(
     network: nn.Module,
     loss_terms: LossTerms,
-    scaled: NDArray[np.float64],
+    noise_width: int,
+    training: Data,
+    validation: Data,
     settings: TrainingSettings,
-    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
-    generators: tuple[torch.Generator, torch.Generator],
+    generators: Sequence[tuple[torch.Generator, torch.Generator]],
     progress: Progress | None = None,
-) -> TrainingHistory:
-    """Minimise the mean of both loss terms with Adam and record them per epoch.
+) -> tuple[NDArray[np.float64], list[str | None]]:
+    """Minimise the mean of both loss terms of every model and record them per epoch.
+
+    The models of a network do not touch one another: each sees its own data, batches and noise,
+    and one whose loss is no longer finite leaves the others as they are.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Its parameters are changed in place.
+        Its parameters are changed in place; each has a leading axis of models.
     loss_terms : callable
         Reconstruction and divergence per structure; see `LossTerms`.
-    scaled : ndarray, shape (n, m)
-        Fingerprints in [0, 1].
+    noise_width : int
+        Standard normal numbers that `loss_terms` takes for each structure.
+    training, validation : tuple of Tensor
+        Scaled fingerprints and conditions of each model; see `Data`.
     settings : TrainingSettings
-    rows : tuple of ndarray
-        Training and validation rows.
-    generators : tuple of torch.Generator
-        For batches and noise of the training; for the noise of the validation.
+    generators : sequence of tuple of torch.Generator
+        Of each model: for batches and noise of the training; for the noise of the validation.
     progress : callable, optional
         Called with 1 after each epoch.
 
     Returns
     -------
-    TrainingHistory
-
-    Raises
-    ------
-    TrainingError
-        When a loss is not finite, with the epoch and what to change.
+    curves : ndarray, shape (models, 4, epochs)
+        Reconstruction and divergence in training, the same in validation.
+    failures : list of str or None
+        Of each model: where its loss was not finite and what to change. Training ends early when
+        all have failed.
     """
-    training, validation = to_tensor(scaled[rows[0]]), to_tensor(scaled[rows[1]])
-    training_noise, validation_noise = generators
-    # One fused update instead of a loop over parameters: most of the time of such small layers.
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=True)
-    curves = np.empty((settings.epochs, 4))
+    noise_of_training, noise_of_validation = zip(*generators, strict=True)
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
+    optimizer = kind([_flattened(network)], lr=settings.learning_rate, fused=True)
+    curves = np.full((len(generators), 4, settings.epochs), np.nan)
+    failures: list[str | None] = [None] * len(generators)
+    rows = training[0].shape[1]
     with one_thread(), torch.enable_grad():
         for epoch in range(settings.epochs):
-            sums = np.zeros(2)
-            order = torch.randperm(len(training), generator=training_noise)
-            for batch in order.split(settings.batch_size):
-                reconstruction, divergence = loss_terms(training[batch], training_noise)
-                optimizer.zero_grad()
-                (reconstruction + divergence).mean().backward()
+            sums = torch.zeros((2, len(generators)), dtype=torch.float64)
+            weight = divergence_weight(epoch, settings.annealing_epochs)
+            for batch in _batches(training, noise_of_training, settings.batch_size, noise_width):
+                reconstruction, divergence = loss_terms(*batch)
+                optimizer.zero_grad(set_to_none=False)
+                (reconstruction + weight * divergence).mean(dim=1).sum().backward()
                 optimizer.step()
-                sums += float(reconstruction.detach().sum()), float(divergence.detach().sum())
+                sums[0] += reconstruction.detach().sum(dim=1)
+                sums[1] += divergence.detach().sum(dim=1)
             with torch.no_grad():
-                terms = loss_terms(validation, validation_noise)
-            curves[epoch, :2] = sums / len(training)
-            curves[epoch, 2:] = [float(term.mean()) for term in terms]
-            if not np.isfinite(curves[epoch]).all():
-                raise TrainingError(
-                    f"The loss is not finite in epoch {epoch + 1} of {settings.epochs} (training "
-                    f"reconstruction {curves[epoch, 0]:g}, divergence {curves[epoch, 1]:g}); "
-                    f"lower learning_rate ({settings.learning_rate:g}), or make the initial "
-                    "weights smaller."
-                )
+                noise = _noise(noise_of_validation, validation[0].shape[1], noise_width)
+                terms = torch.stack(loss_terms(*validation, noise)).mean(dim=2)
+            curves[:, :, epoch] = torch.cat((sums / rows, terms)).T.numpy()
+            for model in np.flatnonzero(~np.isfinite(curves[:, :, epoch]).all(axis=1)):
+                if failures[model] is None:
+                    failures[model] = _not_finite(curves[model, :, epoch], epoch, settings)
+            if None not in failures:
+                break
             if progress is not None:
                 progress(1)
-    train_reconstruction, train_divergence, validation_reconstruction, validation_divergence = (
-        np.ascontiguousarray(curve) for curve in curves.T
-    )
-    return TrainingHistory(
-        train_reconstruction=train_reconstruction,
-        train_divergence=train_divergence,
-        validation_reconstruction=validation_reconstruction,
-        validation_divergence=validation_divergence,
-        train_indices=rows[0],
-        validation_indices=rows[1],
-        seed=int(settings.seed),
-        batch_size=int(settings.batch_size),
-        learning_rate=float(settings.learning_rate),
+    return curves, failures
+
+
+def _not_finite(losses: NDArray[np.float64], epoch: int, settings: TrainingSettings) -> str:
+    return (
+        f"The loss is not finite in epoch {epoch + 1} of {settings.epochs} (training "
+        f"reconstruction {losses[0]:g}, divergence {losses[1]:g}); lower learning_rate "
+        f"({settings.learning_rate:g}), or make the initial weights smaller."
     )
