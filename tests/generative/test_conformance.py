@@ -20,13 +20,24 @@ def test_contract(name, silicon):
     check_model(name, silicon)
 
 
-@pytest.mark.parametrize("latent_dimension", [1, 3])
-def test_contract_of_other_architectures(small, latent_dimension):
-    check_model(
-        "vae",
-        small,
-        architecture={"latent_dimension": latent_dimension, "hidden_layers": (9, 5)},
-    )
+@pytest.mark.parametrize("name", available_models())
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latent_dimension": 1},
+        {"latent_dimension": 3, "hidden_layers": ()},
+        {"likelihood": "gaussian"},
+        {"likelihood": "continuous-bernoulli", "condition_size": 1},
+        {"condition_size": 2, "hidden_layers": ()},
+    ],
+)
+def test_contract_of_other_architectures(name, changes, small):
+    check_model(name, small, architecture={"hidden_layers": (9, 5), **changes})
+
+
+@pytest.mark.parametrize("changes", [{"leapfrog_steps": 0}, {"tempering": "none"}])
+def test_contract_of_other_hamiltonian_settings(changes, small):
+    check_model("hvae", small, architecture={"hidden_layers": (9, 5), **changes})
 
 
 def _unseeded_weights(monkeypatch):

@@ -212,7 +212,10 @@ class DenseAutoencoder(GenerativeModel):
         settings = TrainingSettings(
             validation_fraction, epochs, batch_size, optimizer, learning_rate, annealing_epochs
         )
-        models = [cls(**architecture) for _ in seeds]
+        try:
+            models = [cls(**architecture) for _ in seeds]
+        except TypeError as error:
+            raise TrainingError(f"architecture of {cls.name!r}: {error}.") from error
         first = models[0]
         array = check_fingerprints(fingerprints, first.input_size)
         given = check_conditions(conditions, len(array), first.condition_size)
