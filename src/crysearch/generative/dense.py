@@ -68,7 +68,7 @@ class DenseAutoencoder(GenerativeModel):
     """
 
     #: Used when `fit` is given none.
-    learning_rates: ClassVar[Mapping[Optimizer, float]] = {"adam": 3e-3, "sgd": 1e-3}
+    learning_rates: ClassVar[Mapping[Optimizer, float]] = {"adam": 3e-3, "sgd": 3e-3}
 
     def __init__(
         self,

@@ -117,12 +117,14 @@ class DenseNetwork(nn.Module):
         """
         hidden = latent if conditions is None else torch.cat((latent, conditions), dim=-1)
         *inner, last = _chain(self.decoder)
-        active = []
+        passed = []
         for layer in inner:
             hidden = layer(hidden).relu()
-            active.append((hidden > 0.0).to(hidden.dtype))
+            passed.append(hidden)
         outputs = last(hidden)
         gradient = last.backward(self.likelihood.gradient(outputs, targets))
-        for layer, mask in zip(reversed(inner), reversed(active), strict=True):
-            gradient = layer.backward(gradient * mask)
+        for layer, hidden in zip(reversed(inner), reversed(passed), strict=True):
+            # ReLU backwards: zero where it gave zero.
+            gradient = torch.ops.aten.threshold_backward(gradient, hidden, 0.0)
+            gradient = layer.backward(gradient)
         return outputs, gradient[..., : latent.shape[-1]]

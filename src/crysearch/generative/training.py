@@ -132,11 +132,12 @@ def _batches(
     rows = data.shape[1]
     orders = torch.stack([torch.randperm(rows, generator=g) for g in generators])
     noise = _noise(generators, rows, width)
+    models = torch.arange(len(generators)).unsqueeze(1)
     for start in range(0, rows, batch_size):
-        chosen = orders[:, start : start + batch_size, None]
+        chosen = models, orders[:, start : start + batch_size]
         yield (
-            data.take_along_dim(chosen, dim=1),
-            None if conditions is None else conditions.take_along_dim(chosen, dim=1),
+            data[chosen],
+            None if conditions is None else conditions[chosen],
             noise[:, start : start + batch_size],
         )
 
