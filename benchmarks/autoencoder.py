@@ -30,22 +30,9 @@ def main() -> None:
     known = RadialDistributionFunction().from_structures([item.structure for item in sound])
     figures: dict[str, list[float]] = {}
     for seed in range(arguments.seeds):
-        model = create_model(
-            part.model,
-            input_size=known.shape[1],
-            hidden_layers=part.hidden_layers,
-            latent_dimension=part.latent_dimension,
-            initial_weight_scale=part.initial_weight_scale,
-        )
-        history = model.fit(
-            known,
-            validation_fraction=part.validation_fraction,
-            epochs=part.epochs,
-            batch_size=part.batch_size,
-            learning_rate=part.learning_rate,
-            seed=seed,
-        )
-        latent, _ = model.encode(known)
+        model = create_model(part.model, **part.architecture(known.shape[1]))
+        history = model.fit(known, seed=seed, **part.training)
+        latent = model.locate(known)
         decoded = model.decode(latent)
         errors = np.array([pearson_distance(a, b) for a, b in zip(known, decoded, strict=True)])
         spread = replica_diagnostics(model.decode(latent_grid(part.latent_dimension)), known)

@@ -31,14 +31,13 @@ from crysearch.guiding import GuidingSettings
 from crysearch.sampling import CrystalRequest
 from crysearch.sampling.weights import unhosted
 from crysearch.sampling.wyckoff import hosting_groups
+from crysearch.spec_generative import GenerativeSpec, ReplicasSpec
 from crysearch.spec_parts import (
     AnalysisSpec,
     FingerprintSpec,
-    GenerativeSpec,
     GuidingSpec,
     ReferencesSpec,
     RelaxationSpec,
-    ReplicasSpec,
     SamplingSpec,
     ScreeningSpec,
     WholeSpec,
@@ -172,17 +171,7 @@ class SearchSpec(WholeSpec):
                 "the quota to 0"
             )
         problems += self._guiding_problems()
-        lines = [(line.first, line.last) for line in replicas.interpolations]
-        if len(set(lines)) != len(lines):
-            problems.append(
-                "replicas.interpolations: two lines between the same two references — give one"
-            )
-        if replicas.grid_points**self.generative.latent_dimension > 100_000:
-            problems.append(
-                f"replicas.grid_points: {replicas.grid_points} in "
-                f"{self.generative.latent_dimension} latent dimensions — at most 100,000 replicas; "
-                "use random_points"
-            )
+        problems += self.generative.problems() + replicas.problems(self.generative)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -296,9 +285,14 @@ class SearchSpec(WholeSpec):
                 try:
                     cls.model_validate(rest)
                 except ValidationError as second:
-                    known = {line.split(":")[0] for line in lines}
+                    # What is missing now only because an invalid part of it was taken away.
+                    known = tuple(f"{line.split(':')[0]}." for line in lines)
                     found = describe_errors(second, rest, cls)
-                    lines += [line for line in found if line.split(":")[0] not in known]
+                    lines += [
+                        line
+                        for line in found
+                        if not any(name.startswith(f"{line.split(':')[0]}.") for name in known)
+                    ]
             heading = f"{len(lines)} invalid field{'s' if len(lines) > 1 else ''}:"
             raise SpecError("\n  ".join([heading, *lines])) from None
 
@@ -310,6 +304,8 @@ class SearchSpec(WholeSpec):
         """A copy with fields set by dotted names, such as ``{"screening.quotas.I": 12}``."""
         content = self.model_dump(mode="json", exclude_unset=True)
         for name, value in changes.items():
+            if name == "generative" and isinstance(value, str):
+                name = "generative.model"
             *parents, last = name.split(".")
             target = content
             for parent in parents:

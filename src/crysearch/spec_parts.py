@@ -1,4 +1,4 @@
-"""The parts of a specification: references, fingerprint, model, sampling, guiding and the rest."""
+"""The parts of a specification: references, fingerprint, sampling, guiding and the rest."""
 
 from __future__ import annotations
 
@@ -95,61 +95,6 @@ class FingerprintSpec(SpecPart):
     species_resolved: bool = Field(
         False, description="One RDF per pair of elements instead of the total one."
     )
-
-
-class GenerativeSpec(SpecPart):
-    """Generative model trained on the references' fingerprints."""
-
-    model: str = Field("vae", description="Name of the model.")
-    hidden_layers: tuple[PositiveInt, ...] = Field(
-        (50, 25, 12), description="Widths of the encoder's hidden layers; the decoder mirrors them."
-    )
-    latent_dimension: Annotated[int, Field(ge=1, le=64)] = Field(
-        2, description="Latent coordinates."
-    )
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="Share of the references held out (28/8 of 36 in the paper)."
-    )
-    epochs: PositiveInt = Field(2000, description="Passes over the training set.")
-    batch_size: PositiveInt = Field(32, description="Fingerprints per optimiser step.")
-    learning_rate: PositiveFloat = Field(3e-3, description="Adam's step size.")
-    initial_weight_scale: PositiveFloat = Field(
-        1.4,
-        description="Initial weights are normal with this times √(2 / inputs of the layer) as "
-        "standard deviation.",
-    )
-
-
-class Interpolation(SpecPart):
-    """A straight line in latent space between two references."""
-
-    first: str = Field(description="Reference id where the line starts.")
-    last: str = Field(description="Reference id where it ends.")
-    points: Annotated[int, Field(ge=2, le=1000)] = Field(
-        15, description="Points on the line, both ends included."
-    )
-
-
-class ReplicasSpec(SpecPart):
-    """Fingerprints decoded from latent points."""
-
-    grid_points: NonNegativeInt = Field(
-        15, description="Points per latent coordinate of the replica grid; 0 for none."
-    )
-    interval: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.90, description="Central confidence interval of the Gaussian that the grid spans."
-    )
-    random_points: NonNegativeInt = Field(
-        0, description="Further replicas at random points of the latent prior."
-    )
-    interpolations: tuple[Interpolation, ...] = Field(
-        (), description="Further replicas on lines between two references."
-    )
-
-    @property
-    def wanted(self) -> bool:
-        """Whether any replicas are asked for; without them no model is trained."""
-        return bool(self.grid_points or self.random_points or self.interpolations)
 
 
 def _group_numbers(value: Any) -> Any:

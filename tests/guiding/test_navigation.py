@@ -52,8 +52,9 @@ class LinearModel:
     def __init__(self, fingerprints: np.ndarray) -> None:
         self.fingerprints = fingerprints
 
-    def decode(self, latent: np.ndarray) -> np.ndarray:
-        return np.clip(latent, 0.0, None) @ self.fingerprints
+    def decode(self, latent: np.ndarray, conditions: np.ndarray | None = None) -> np.ndarray:
+        scale = 1.0 if conditions is None else conditions
+        return np.clip(latent, 0.0, None) @ self.fingerprints * scale
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,16 @@ def test_line(model, targets):
     )
     with pytest.raises(TrainingError, match="points"):
         line_targets(model, ("a", [1.0, 0.0]), ("b", [0.0, 1.0]), 1)
+
+
+def test_a_line_of_a_conditional_model(model, targets):
+    """The condition changes in equal steps: each end is decoded with its own."""
+    line = line_targets(model, ("a", [1.0, 0.0]), ("b", [0.0, 1.0]), 3, (1.0, 3.0))
+    assert [target.condition for target in line] == [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(line[2].fingerprint, 3.0 * targets[1].fingerprint)
+    middle = targets[0].fingerprint + targets[1].fingerprint
+    np.testing.assert_allclose(line[1].fingerprint, middle)
+    assert line_targets(model, ("a", [1.0, 0.0]), ("b", [0.0, 1.0]), 3)[0].condition is None
 
 
 def test_a_point_that_decodes_to_nothing_is_refused(model):

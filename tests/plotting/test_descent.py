@@ -91,5 +91,21 @@ def test_a_map_of_a_design():
     assert "crystal (" not in texts(plot_design_map(references, targets, ["1", "2"], *empty))
     with pytest.raises(AnalysisError, match="two latent coordinates"):
         plot_design_map(references, np.array([[1.0]]), ["1"], *empty)
+    with pytest.raises(AnalysisError, match="other points have 3 latent coordinates"):
+        plot_design_map(references, np.zeros((2, 3)), ["1", "2"], *empty)
     with pytest.raises(AnalysisError, match="give one for each"):
         plot_design_map(references, targets, ["1"], *empty)
+
+
+def test_a_map_of_a_design_in_more_dimensions():
+    """Known structures on a line, of which the two principal components are the line and noise."""
+    places = np.outer(np.arange(5.0), [0.0, 3.0, 4.0])
+    places[:, 0] = [0.1, -0.1, 0.0, -0.1, 0.1]
+    references = [{"latent": place.tolist()} for place in places]
+    figure = plot_design_map(
+        references, places[:2], ["1", "2"], places[3:4], np.array([0]), np.array([0.1])
+    )
+    written = texts(figure)
+    assert "Principal component 1 (100% of the variance)" in written
+    (link,) = [line.get_xydata() for line in figure.axes[0].lines]
+    np.testing.assert_allclose(link, [[-10.0, 0.1], [5.0, -0.1]], atol=1e-12)

@@ -10,6 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from scipy.spatial.distance import pdist
+from scipy.stats import special_ortho_group
 
 from crysearch.analysis import DiffractionPattern, Peak
 from crysearch.errors import AnalysisError
@@ -205,6 +207,34 @@ def test_loss_curves(data):
             plot_loss_curves(empty)
 
 
+@pytest.mark.parametrize(
+    ("model", "likelihood", "labels"),
+    [
+        ("vae", None, ("Reconstruction loss", "Kullback–Leibler divergence")),
+        ("vae", "bernoulli", ("Reconstruction loss", "Kullback–Leibler divergence")),
+        ("vae", "gaussian", ("Negative log-likelihood", "Kullback–Leibler divergence")),
+        ("hvae", "continuous-bernoulli", ("Negative log-likelihood", "Divergence")),
+    ],
+)
+def test_the_terms_of_a_loss_are_named(data, model, likelihood, labels):
+    document = {"history": data.history, "model": model, "likelihood": likelihood}
+    axes = plot_loss_curves(document).axes
+    assert [one.get_ylabel() for one in axes] == [
+        f"{label}\n(nats per structure)" for label in labels
+    ]
+
+
+def test_a_loss_below_zero_is_drawn_without_its_high_beginning(data):
+    curve = [3000.0, 2000.0, *np.linspace(50.0, -20.0, 38)]
+    history = data.history | {"train_reconstruction": curve, "validation_reconstruction": curve}
+    figure = plot_loss_curves({"history": history, "likelihood": "gaussian"})
+    low, high = figure.axes[0].get_ylim()
+    assert low < -20.0 and 50.0 < high < 100.0
+    assert "begins at 3,000, above what is shown" in texts(figure).replace("\n", " ")
+    history = data.history | {"train_reconstruction": curve[2:], "validation_reconstruction": []}
+    assert "above what" not in texts(plot_loss_curves({"history": history}))
+
+
 def test_latent_map(data):
     references = [
         *data.references,
@@ -224,8 +254,67 @@ def test_latent_map(data):
     np.testing.assert_allclose(drawn.get_offsets(), [r["latent"] for r in data.references])
     with pytest.raises(AnalysisError, match="train a model first"):
         plot_latent_map([{"latent": None}])
-    with pytest.raises(AnalysisError, match="two latent coordinates"):
-        plot_latent_map([{"latent": [1.0]}])
+    with pytest.raises(AnalysisError, match="other points have 2 latent coordinates"):
+        plot_latent_map([*references, {"latent": [1.0]}])
+    told = [replica | {"condition": value} for value in (0.0, 0.1) for replica in data.replicas]
+    written = texts(plot_latent_map(references, told)).replace("\n", " ")
+    assert "of 2 conditions lie on one another" in written
+
+
+def in_more_dimensions(data, dimension: int, rotation: np.ndarray | None = None):
+    """The references and replicas of a map with other latent points."""
+    generator = np.random.default_rng(dimension)
+    scales = np.array([5.0, 2.0, *[0.01] * dimension])[:dimension]
+    rotation = np.eye(dimension) if rotation is None else rotation
+    points = generator.standard_normal((len(data.references), dimension)) * scales
+    references = [
+        reference | {"latent": (rotation @ point).tolist()}
+        for reference, point in zip(data.references, points, strict=True)
+    ]
+    replicas = [{"latent": generator.standard_normal(dimension).tolist()} for _ in range(30)]
+    return points, references, replicas
+
+
+@pytest.mark.parametrize("dimension", [3, 8])
+def test_latent_map_of_more_dimensions(data, dimension):
+    """Points that vary in two directions only, turned at random, keep their distances."""
+    rotation = special_ortho_group.rvs(dimension, random_state=1)
+    points, references, replicas = in_more_dimensions(data, dimension, rotation)
+    figure = plot_latent_map(references, replicas)
+    written = texts(figure)
+    assert "Principal component 1 (" in written and "of the variance" in written
+    assert f"components of the known structures' points in {dimension} latent" in written.replace(
+        "\n", " "
+    )
+    drawn = next(c for c in figure.axes[0].collections if c.get_array() is not None)
+    places = np.asarray(drawn.get_offsets())
+    np.testing.assert_allclose(pdist(places), pdist(points), atol=0.2)
+    assert np.ptp(places[:, 0]) > np.ptp(places[:, 1])
+    np.testing.assert_allclose(places.mean(axis=0), 0.0, atol=1e-12)
+    one = plot_latent_map(references[:1], replicas)  # no variance to speak of
+    assert "known structure (1)" in texts(one)
+
+
+def test_latent_map_of_one_dimension(data):
+    points, references, replicas = in_more_dimensions(data, 1)
+    references[3] = references[3] | {"energy_above_ground_state": None}
+    figure = plot_latent_map(references, replicas)
+    written = texts(figure)
+    for label in ("Latent coordinate", "replica (30)", "no energy (1; at the top)", "(19)"):
+        assert label in written
+    (drawn,) = figure.axes[0].collections
+    known = [row for row in range(20) if row != 3]
+    expected = [[points[row, 0], 0.05 * row] for row in known]
+    np.testing.assert_allclose(drawn.get_offsets(), expected)
+    bare = [{"latent": [0.5], "energy_above_ground_state": None, "space_group_symbol": "P1"}]
+    assert "no energy (1" in texts(plot_latent_map(bare))
+
+
+@pytest.mark.parametrize("dimension", [1, 3])
+def test_overview_of_other_latent_dimensions(data, dimension):
+    _, references, replicas = in_more_dimensions(data, dimension)
+    figure = plot_overview(references, replicas, data.relaxations, data.pair)
+    assert "replica (30)" in texts(figure)
 
 
 def test_energies(data):

@@ -183,6 +183,16 @@ def test_every_part_that_tells_candidates_apart_is_in_the_id(diamond: Structure)
     assert len({build("candidates", diamond, **part)["_id"] for part in parts}) == len(parts)
 
 
+def test_replicas_of_one_place_at_several_conditions_have_ids_of_their_own(
+    diamond: Structure,
+) -> None:
+    built = [build("replicas", diamond, condition=value) for value in (None, 0, 0.1, 0.2)]
+    assert len({document["_id"] for document in built}) == 4
+    assert [document["condition"] for document in built] == [None, 0, 0.1, 0.2]
+    assert build("replicas", diamond)["_id"] == built[0]["_id"]
+    assert build("replicas", diamond, condition=0.0)["_id"] == built[1]["_id"]
+
+
 def test_provenance_leads_to_the_parents(diamond: Structure) -> None:
     replica = {"id": "p", "label": [7, 3], "distance": 0.2}
     candidate = build("candidates", diamond, nearest_reference=NEAREST, nearest_replica=replica)

@@ -46,6 +46,13 @@ def design(
         list[str] | None,
         typer.Option(metavar="X,Y", help="A latent point as a target; may be repeated."),
     ] = None,
+    condition: Annotated[
+        float | None,
+        typer.Option(
+            help="What a conditional model is told with each --latent: an energy (eV/atom) or a "
+            "density (g/cm³). A line takes those of its ends."
+        ),
+    ] = None,
     search: Annotated[
         str,
         typer.Option(help="Whose model: `latest`, the name of a search, or of its id the start."),
@@ -89,7 +96,7 @@ def design(
     ] = None,
 ) -> None:
     """Make crystals that resemble points of the latent space, or a known structure."""
-    _check_usage(near, towards, steps, latent, threshold)
+    _check_usage(near, towards, steps, latent, condition, threshold)
     _check_figures(figure, map_file)
     with common.reading() as records:
         document = queries.resolve_search(records, search)
@@ -101,7 +108,8 @@ def design(
             f"--map {map_file}: needs targets in a latent space of two or more dimensions; give "
             "--towards ID or --latent X,Y, or leave it out"
         )
-    targets = known.targets(near, towards, 9 if steps is None else steps, latent or [])
+    known.check_condition(condition, latent or [])
+    targets = known.targets(near, towards, 9 if steps is None else steps, latent or [], condition)
     spec = known.spec
     from crysearch.cli.design_output import Output, draw_descents, draw_map
     from crysearch.guiding.navigation import STOP_DISTANCE, Navigator
@@ -138,6 +146,7 @@ def _check_usage(
     towards: str | None,
     steps: int | None,
     latent: list[str] | None,
+    condition: float | None,
     threshold: float | None,
 ) -> None:
     if near is None and not latent and towards is None:
@@ -155,6 +164,13 @@ def _check_usage(
         raise SpecError(f"--steps {steps}: needs a line, --near ID --towards ID")
     if steps is not None and steps < 2:
         raise SpecError(f"--steps {steps}: a line has its two ends at least; give 2 or more")
+    if condition is not None and not latent:
+        raise SpecError(
+            f"--condition {condition:g}: is for latent points, --latent X,Y; a known structure is "
+            "not decoded, and a line takes the conditions of its ends: leave it out"
+        )
+    if condition is not None and not math.isfinite(condition):
+        raise SpecError(f"--condition {condition:g}: is not finite; give a number, such as 0.1")
     if threshold is not None and not 0.0 < threshold < 2.0:
         raise SpecError(
             f"--threshold {threshold:g}: is not a Pearson's distance; give a number above 0 and "
@@ -178,7 +194,7 @@ class _Known:
 
     def __init__(self, records: RecordStore, document: dict[str, Any]) -> None:
         from crysearch.fingerprints import NearestFingerprint
-        from crysearch.workflows.context import fingerprints_of
+        from crysearch.workflows.context import conditions_of, fingerprints_of
         from crysearch.workflows.stages.generation import load_trained_model, sound_references
 
         self.document, self.spec = document, SearchSpec.build(document["spec"])
@@ -200,6 +216,8 @@ class _Known:
             self.references, self.spec.radial_distribution_function.size
         )
         self._nearest = NearestFingerprint(self.fingerprints)
+        #: (n, 1), not-a-number where not known; None for a model that takes none.
+        self.conditions = conditions_of(self.spec, self.references)
 
     @property
     def model(self) -> GenerativeModel:
@@ -208,8 +226,34 @@ class _Known:
             raise SpecError(self._unfinished("has no trained model to decode latent points with"))
         return self._model
 
+    def check_condition(self, condition: float | None, latent: Sequence[str]) -> None:
+        """Refuse a condition that the model does not take, or a missing one."""
+        name, unit = self.spec.generative.condition, self.spec.generative.condition_unit
+        if self.conditions is None:
+            if condition is not None:
+                raise SpecError(
+                    f"--condition {condition:g}: the model of the search takes none "
+                    "(generative.condition is 'none'); leave it out"
+                )
+            return
+        if latent and condition is None:
+            low, high = np.nanmin(self.conditions), np.nanmax(self.conditions)
+            raise SpecError(
+                f"--latent {latent[0]}: the model of the search decodes a point with the {name} "
+                f"that is wanted; give --condition VALUE in {unit} (known structures: {low:.3g} to "
+                f"{high:.3g})"
+            )
+        if condition is not None and (condition < 0 or (name == "density" and condition == 0)):
+            least = "0 or more" if name == "energy" else "a value above 0"
+            raise SpecError(f"--condition {condition:g}: is no {name}; give {least} ({unit})")
+
     def targets(
-        self, near: str | None, towards: str | None, steps: int, latent: Sequence[str]
+        self,
+        near: str | None,
+        towards: str | None,
+        steps: int,
+        latent: Sequence[str],
+        condition: float | None,
     ) -> list[DesignTarget]:
         """The targets of the options."""
         from crysearch.guiding.navigation import DesignTarget, line_targets, point_targets
@@ -222,14 +266,22 @@ class _Known:
             else:
                 last = self._reference("--towards", towards)
                 model = self.model
-                ends = [(name, self.references[row]["latent"])
-                        for name, row in ((near, first), (towards, last))]  # fmt: skip
-                found += line_targets(model, ends[0], ends[1], steps)
+                ends = [
+                    (name, self._latent(option, row))
+                    for option, name, row in (
+                        ("--near", near, first),
+                        ("--towards", towards, last),
+                    )
+                ]
+                told = self.conditions
+                between = None if told is None else (float(told[first, 0]), float(told[last, 0]))
+                found += line_targets(model, ends[0], ends[1], steps, between)
         if latent:
             dimension = self.model.latent_dimension
             points = [_point(text, dimension) for text in latent]
             labels = [f"latent {text}" for text in latent]
-            found += point_targets(self.model, np.array(points), labels)
+            wanted = None if condition is None else np.full(len(points), condition)
+            found += point_targets(self.model, np.array(points), labels, wanted)
         # An RDF does not tell the volume: that of the known structure nearest to it is taken.
         rows, _ = self._nearest.query(np.stack([target.fingerprint for target in found]))
         volumes = [self.references[int(row)]["volume_per_atom"] for row in rows]
@@ -259,6 +311,17 @@ class _Known:
             f"{option} {name}: is none of the {len(names)} known structures of the search; did "
             f"you mean {', '.join(close)}?"
         )
+
+    def _latent(self, option: str, row: int) -> list[float]:
+        """Latent point of a known structure that a line ends at."""
+        reference = self.references[row]
+        if reference["latent"] is None:
+            raise SpecError(
+                f"{option} {reference['reference_id']}: has no place in the latent space, because "
+                f"its {self.spec.generative.condition} is not known and the model was trained "
+                "without it; choose another known structure"
+            )
+        return reference["latent"]
 
     def _unfinished(self, what: str) -> str:
         name, search = self.document.get("name"), self.spec.search_id

@@ -35,6 +35,7 @@ _TARGET_COLUMNS = {
     "number": "#",
     "target": "target",
     "latent": "latent point",
+    "condition": "condition",
     "known": "nearest known structure",
     "known_distance": "distance",
     "reached": "reached",
@@ -114,7 +115,11 @@ class Output:
     ) -> list[str]:
         group = int(crystal.crystal.space_groups[0])
         tolerance = self.spec.analysis.symmetry_tolerance
-        point = "" if target.latent is None else f" (latent point {point_text(target.latent, 6)})"
+        point = "" if target.latent is None else f" (latent point {point_text(target.latent, 6)}"
+        if target.condition is not None:
+            part = self.spec.generative
+            point += f"; {part.condition} {target.condition:.6g} {part.condition_unit}"
+        point += ")" if point else ""
         return [
             f"target: {target.label}{point}; search {self.spec.search_id}",
             f"Pearson's distance to the target: {row['after']:.4f} (as drawn {row['before']:.4f})",
@@ -128,11 +133,14 @@ class Output:
         self, results: Sequence[DesignResult], rows: Sequence[dict[str, Any]], folder: Path
     ) -> None:
         """Print a row for each target and each crystal, and the targets not reached."""
+        part = self.spec.generative
+        heading = f"{part.condition} ({part.condition_unit})"
+        told = any(result.target.condition is not None for result in results)
         common.print_rows(
             [self._target_row(number, result) for number, result in enumerate(results, start=1)],
             common.Format.table,
-            columns=list(_TARGET_COLUMNS),
-            headings=_TARGET_COLUMNS,
+            columns=[name for name in _TARGET_COLUMNS if told or name != "condition"],
+            headings=_TARGET_COLUMNS | {"condition": heading},
             title=f"Targets ({self.spec.name}; reached within {self.threshold:g})",
         )
         if rows:
@@ -158,6 +166,7 @@ class Output:
             "number": number,
             "target": target.label,
             "latent": None if target.latent is None else point_text(target.latent),
+            "condition": target.condition,
             "known": known,
             "known_distance": distance,
             "reached": f"{result.reached} of {result.set_out}",
@@ -251,8 +260,11 @@ def draw_map(
     points = np.empty((0, model.latent_dimension))
     if found:
         fingerprints = np.stack([crystal.fingerprint for _, crystal in found])
+        # Energies of crystals that are not relaxed are not known: what was asked for stands in.
+        told = [shown[row][1].target.condition for row, _ in found]
+        conditions = None if None in told else np.array(told, dtype=np.float64)[:, None]
         # Peaks higher than in any known structure lie outside of what the model can take.
-        points = model.encode(fingerprints, above_maximum="clip")[0]
+        points = model.locate(fingerprints, conditions=conditions, above_maximum="clip")
     plot_design_map(
         references,
         np.array([result.target.latent for _, result in shown]),

@@ -45,6 +45,8 @@ def show(
         for name, value in document.items()
         if name not in hidden and value is not None and name != "history"
     ]
+    if collection == "models":
+        rows.append({"field": "training", "value": _training(document["history"])})
     common.print_rows(rows, common.Format.table, columns=["field", "value"])
     if "structure" in document:
         typer.echo(f"\n{structure_from_document(document)}")
@@ -54,6 +56,21 @@ def show(
             typer.echo(f"  {line}")
     for verdict in found:
         verdicts.print_verdict(verdict)
+
+
+def _training(history: dict[str, Any]) -> str:
+    """How a model was trained, and to which losses."""
+    curves = ("train_reconstruction", "train_divergence")
+    held_out = ("validation_reconstruction", "validation_divergence")
+    losses = [sum(history[name][-1] for name in names) for names in (curves, held_out)]
+    epochs = len(history["train_reconstruction"])
+    told = (
+        f"{epochs} epochs in batches of {history['batch_size']}, {history['optimizer']} at "
+        f"learning rate {history['learning_rate']:g}"
+    )
+    if history["annealing_epochs"]:
+        told += f", annealed over {history['annealing_epochs']} epochs"
+    return f"{told}; loss {losses[0]:.1f}, held out {losses[1]:.1f} nats per structure"
 
 
 def _verdicts(
@@ -89,10 +106,13 @@ def _ancestry_lines(ancestry: dict[str, Any]) -> list[str]:
                     f"{nearest['distance']:.3f}"
                 )
     if ancestry["model"] is not None:
-        model = ancestry["model"]
+        model, replica = ancestry["model"], ancestry["nearest_replica"]
+        told = ""
+        if replica.get("condition") is not None:
+            told = f" with {model['condition']} {replica['condition']:g}"
         lines.append(
-            f"replica decoded by {model['model']} {model['_id']}, seed {model['seed']}, trained "
-            f"on {len(ancestry['references'])} known structures"
+            f"replica decoded{told} by {model['model']} {model['_id']}, seed {model['seed']}, "
+            f"trained on {len(ancestry['references'])} known structures"
         )
     return lines
 

@@ -48,12 +48,15 @@ class DesignTarget:
         The point that the RDF was decoded from; None for the RDF of a known structure.
     volume : float or None
         Å^3 per atom; for guiding settings with the volume of the target.
+    condition : float or None
+        What a conditional model was told when it decoded the RDF, in the unit of its training.
     """
 
     label: str
     fingerprint: np.ndarray
     latent: np.ndarray | None = None
     volume: float | None = None
+    condition: float | None = None
 
 
 def line_targets(
@@ -61,8 +64,12 @@ def line_targets(
     first: tuple[str, Sequence[float]],
     last: tuple[str, Sequence[float]],
     steps: int,
+    conditions: tuple[float, float] | None = None,
 ) -> list[DesignTarget]:
     """Targets along the straight line between two known structures, both ends included.
+
+    With a conditional model the condition changes in equal steps too, so that each end is decoded
+    with its own.
 
     Parameters
     ----------
@@ -71,6 +78,8 @@ def line_targets(
         Name and latent point (the mean of the encoded Gaussian) of each.
     steps : int
         Points on the line, at least 2.
+    conditions : (float, float), optional
+        Those of the two known structures, for a conditional model.
 
     Raises
     ------
@@ -79,20 +88,33 @@ def line_targets(
     """
     points = interpolate(first[1], last[1], steps)
     labels = [f"{first[0]} to {last[0]}, {number}/{steps}" for number in range(1, steps + 1)]
-    return point_targets(model, points, labels)
+    told = None if conditions is None else np.linspace(*conditions, steps)
+    return point_targets(model, points, labels, told)
 
 
 def point_targets(
-    model: GenerativeModel, points: np.ndarray, labels: Sequence[str]
+    model: GenerativeModel,
+    points: np.ndarray,
+    labels: Sequence[str],
+    conditions: np.ndarray | None = None,
 ) -> list[DesignTarget]:
     """Targets decoded from latent points, shape (n, d).
+
+    Parameters
+    ----------
+    model : GenerativeModel
+    points : ndarray, shape (n, d)
+    labels : sequence of str
+    conditions : ndarray, shape (n,), optional
+        For a conditional model, in the unit of its training.
 
     Raises
     ------
     GuidingError
         Where a point decodes to a constant, which has no Pearson's distance to anything.
     """
-    decoded = model.decode(points)
+    told = [None] * len(points) if conditions is None else conditions.tolist()
+    decoded = model.decode(points, conditions=None if conditions is None else conditions[:, None])
     bad = ~is_comparable(decoded)
     if bad.any():
         point = ", ".join(f"{value:g}" for value in points[int(np.argmax(bad))])
@@ -101,8 +123,8 @@ def point_targets(
             "point nearer to the known structures, which lie within about 3 of the origin"
         )
     return [
-        DesignTarget(label, fingerprint, point)
-        for label, fingerprint, point in zip(labels, decoded, points, strict=True)
+        DesignTarget(label, fingerprint, point, condition=condition)
+        for label, fingerprint, point, condition in zip(labels, decoded, points, told, strict=True)
     ]
 
 

@@ -20,7 +20,7 @@ from crysearch.plotting.style import (
     label_points,
     new_figure,
 )
-from crysearch.plotting.values import Document, counted, latent_points
+from crysearch.plotting.values import Document, counted, latent_plane, latent_points
 
 
 def plot_design_map(
@@ -37,7 +37,8 @@ def plot_design_map(
     Parameters
     ----------
     references
-        Known structures with ``latent``; of more than two coordinates the first two are drawn.
+        Known structures with ``latent``. Of more than two coordinates the two principal components
+        of the known structures' points are drawn.
     targets
         Latent points, shape (k, d).
     names
@@ -70,12 +71,15 @@ def plot_design_map(
             f"{len(names)} names of {len(targets)} targets, and {target_of.shape} targets and "
             f"{distances.shape} distances of {number} crystals: give one for each"
         )
-    known = latent_points(references)
+    known = latent_points(references, targets.shape[1])
     placed = np.isfinite(known).all(axis=1)
-    notes = []
+    plane = latent_plane(known[placed] if placed.any() else targets)
+    notes = list(plane.notes)
     if (~placed).any():
         count = counted(int((~placed).sum()), "known structure is", "known structures are")
         notes.append(f"{count} not in latent space and not shown")
+    known, targets = plane.project(known), plane.project(targets)
+    crystals = plane.project(crystals) if number else np.empty((0, 2))
     with house_style(path):
         figure = new_figure(5.4, 4.6)
         axes = figure.subplots()
@@ -84,7 +88,7 @@ def plot_design_map(
             linewidths=0.8, label=f"known structure ({int(placed.sum())})",
         )  # fmt: skip
         for point, row in zip(crystals, target_of, strict=True):
-            axes.plot(*np.stack([targets[row], point])[:, :2].T, color=LIGHT_GREY, lw=0.7, zorder=1)
+            axes.plot(*np.stack([targets[row], point]).T, color=LIGHT_GREY, lw=0.7, zorder=1)
         axes.scatter(
             targets[:, 0], targets[:, 1], marker="x", s=32, color=VERMILLION, linewidths=1.4,
             label=f"target ({len(targets)})", zorder=3,
@@ -97,13 +101,13 @@ def plot_design_map(
             figure.colorbar(
                 drawn, ax=axes, label="Pearson's distance to the nearest known structure"
             )
-        axes.set_xlabel("Latent coordinate 1")
-        axes.set_ylabel("Latent coordinate 2")
+        axes.set_xlabel(plane.names[0])
+        axes.set_ylabel(plane.names[1])
         axes.set_aspect("equal", adjustable="datalim")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         finish(figure, notes, None)
         # The labels of the ends of a line are worth most.
         order = sorted(range(len(targets)), key=lambda row: min(row, len(targets) - 1 - row))
-        taken = np.concatenate([known[placed], targets[:, :2], crystals[:, :2]])
-        label_points(axes, targets[order, :2], [names[row] for row in order], taken)
+        taken = np.concatenate([known[placed], targets, crystals])
+        label_points(axes, targets[order], [names[row] for row in order], taken)
         return finish(figure, [], path)

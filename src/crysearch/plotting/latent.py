@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from crysearch.errors import AnalysisError
 from crysearch.plotting.style import (
     BLACK,
+    BLUE,
     ENERGY_COLOURS,
+    GREY,
     LIGHT_GREY,
     energy_scale,
     finish,
@@ -20,7 +22,7 @@ from crysearch.plotting.style import (
     label_points,
     new_figure,
 )
-from crysearch.plotting.values import Document, counted, latent_points, numbers
+from crysearch.plotting.values import Document, counted, latent_plane, latent_points, numbers
 
 
 def plot_latent_map(
@@ -32,11 +34,14 @@ def plot_latent_map(
 ) -> Figure:
     """Known structures in latent space, coloured by energy, with the points of the replicas.
 
+    Of more than two latent coordinates the two principal components of the known structures'
+    points are shown; a single one is drawn against the energy.
+
     Parameters
     ----------
     references
         Reference documents with ``latent``, ``energy_above_ground_state`` (eV/atom) and
-        ``space_group_symbol``; of more than two latent coordinates the first two are drawn.
+        ``space_group_symbol``.
     replicas
         Replica documents with ``latent``.
     labels
@@ -50,7 +55,8 @@ def plot_latent_map(
     Raises
     ------
     AnalysisError
-        If no reference has latent coordinates, or the file name has another ending.
+        If no reference has latent coordinates, points differ in their number of coordinates, or
+        the file name has another ending.
     """
     with house_style(path):
         figure = new_figure(5.2, 4.2)
@@ -83,8 +89,16 @@ def draw_latent_map(
         count = counted(int((~placed).sum()), "reference is", "references are")
         notes.append(f"{count} not in latent space and not shown")
 
-    grid = latent_points(replicas)
+    grid = latent_points(replicas, points.shape[1])
     grid = grid[np.isfinite(grid).all(axis=1)]
+    conditions = {replica.get("condition") for replica in replicas} - {None}
+    if len(conditions) > 1:
+        notes.append(f"replicas of {len(conditions)} conditions lie on one another")
+    if points.shape[1] == 1:
+        return _draw_line(axes, references, points[:, 0], grid[:, 0], labels, notes)
+    plane = latent_plane(points[placed])
+    notes += plane.notes
+    points, grid = plane.project(points), plane.project(grid)
     if len(grid):
         axes.scatter(
             grid[:, 0],
@@ -125,11 +139,63 @@ def draw_latent_map(
             label="Energy above the ground state (eV/atom)",
             extend="max" if energies[known].max() > maximum else "neither",
         )
-    axes.set_xlabel("Latent coordinate 1")
-    axes.set_ylabel("Latent coordinate 2")
+    axes.set_xlabel(plane.names[0])
+    axes.set_ylabel(plane.names[1])
     axes.set_aspect("equal", adjustable="datalim")
-    handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return notes, _labelling(axes, references, points, energies, known, labels)
+
+
+def _draw_line(
+    axes: Axes,
+    references: Sequence[Document],
+    places: np.ndarray,
+    grid: np.ndarray,
+    labels: int,
+    notes: list[str],
+) -> tuple[list[str], Callable[[], None]]:
+    """Draw the only latent coordinate, shape (n,), against the energy."""
+    energies = numbers(references, "energy_above_ground_state")
+    known = np.isfinite(places) & np.isfinite(energies)
+    unknown = np.isfinite(places) & ~known
+    edge = axes.get_xaxis_transform()
+    if len(grid):
+        axes.plot(
+            grid, np.full(len(grid), 0.03), "|", ms=8, mew=0.6, color=GREY, transform=edge,
+            label=f"replica ({len(grid)})",
+        )  # fmt: skip
+    if unknown.any():
+        axes.plot(
+            places[unknown], np.full(int(unknown.sum()), 0.95), "o", ms=6, mfc="white", mec=BLACK,
+            mew=0.8, transform=edge,
+            label=f"known structure, no energy ({int(unknown.sum())}; at the top)",
+        )  # fmt: skip
+    if known.any():
+        axes.scatter(
+            places[known], energies[known], s=30, color=BLUE, edgecolor="white", linewidths=0.5,
+            label=f"known structure ({int(known.sum())})",
+        )  # fmt: skip
+        top = energies[known].max()
+        # Room for what is drawn at both edges.
+        axes.set_ylim(-0.12 * max(top, 0.1), 1.15 * max(top, 0.1))
+    else:
+        axes.set_yticks([])
+    axes.set_xlabel("Latent coordinate")
+    axes.set_ylabel("Energy above the ground state (eV/atom)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    points = np.stack([places, energies], axis=1)
+    return notes, _labelling(axes, references, points, energies, known, labels)
+
+
+def _labelling(
+    axes: Axes,
+    references: Sequence[Document],
+    points: np.ndarray,
+    energies: np.ndarray,
+    known: np.ndarray,
+    labels: int,
+) -> Callable[[], None]:
+    """What writes the space groups of lowest energy beside their points, shape (n, 2)."""
 
     def label() -> None:
         order = np.argsort(np.where(known, energies, np.inf), kind="stable")
@@ -138,10 +204,10 @@ def draw_latent_map(
             axes,
             points[chosen],
             [space_group(references[k]["space_group_symbol"]) for k in chosen],
-            points[placed],
+            points[np.isfinite(points).all(axis=1)],
         )
 
-    return notes, label
+    return label
 
 
 def space_group(symbol: str) -> str:

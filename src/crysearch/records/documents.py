@@ -110,6 +110,9 @@ def model_document(
     parameter_count: int,
     history: Facts,
     reference_ids: Sequence[str],
+    architecture: Facts | None = None,
+    condition: str | None = None,
+    left_out: Sequence[str] = (),
     diagnostics: Facts | None = None,
     parents: Sequence[str] = (),
     provenance: Facts | None = None,
@@ -117,15 +120,22 @@ def model_document(
 ) -> dict[str, Any]:
     """Build the document of a trained model; put its weights under the document's ``blob_id``.
 
-    ``reference_ids`` are those of the source (such as "mp-149") and ``parents`` the ``_id`` of
-    the same references' documents.
+    ``reference_ids`` are those of the source (such as "mp-149") that it was trained on, and
+    ``parents`` the ``_id`` of the same references' documents. ``left_out`` are those of which the
+    ``condition`` of a conditional model is not known.
     """
     identifier = deterministic_id(search, "model", model, seed)
+    architecture = architecture or {}
     fields = {
         "model": model,
+        "architecture": architecture,
+        "likelihood": architecture.get("likelihood"),
+        "latent_dimension": architecture.get("latent_dimension"),
+        "condition": condition,
         "parameter_count": parameter_count,
         "history": history,
         "reference_ids": reference_ids,
+        "left_out": left_out,
         "blob_id": f"model-{identifier}",
         "diagnostics": diagnostics or {},
         "seed": seed,
@@ -141,23 +151,29 @@ def replica_document(
     label: Sequence[Any],
     latent: ArrayLike,
     fingerprint: ArrayLike,
+    condition: float | None = None,
     nearest_reference: Facts | None = None,
     distance_to_nearest_reference: float | None = None,
     seed: Seed | None = None,
     provenance: Facts | None = None,
     created_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Build the document of a replica; ``label`` is its place, such as ``[7, 3]`` in the grid."""
+    """Build the document of a replica; ``label`` is its place, such as ``[7, 3]`` in the grid.
+
+    Replicas of one place at several conditions have the same label and ids of their own.
+    """
     fields = {
         "model_id": model_id,
         "kind": one_of(schema.ReplicaKind, "kind", kind),
         "label": label,
         "latent": _numbers(latent),
+        "condition": condition,
         "fingerprint": vector(fingerprint),
         "nearest_reference": shape(schema.NearestReference, nearest_reference),
         "distance_to_nearest_reference": distance_to_nearest_reference,
     }
-    identifier = deterministic_id(search, "replica", model_id, kind, label)
+    parts = [] if condition is None else [float(condition)]
+    identifier = deterministic_id(search, "replica", model_id, kind, label, *parts)
     return make_document(search, identifier, fields, seed, [model_id], provenance, created_at)
 
 

@@ -141,24 +141,38 @@ class ReferenceDocument(Document, StructureFields):
 
 
 class ModelDocument(Document):
-    """A trained generative model; its weights are the blob ``blob_id``."""
+    """A trained generative model; its weights are the blob ``blob_id``.
+
+    ``condition`` is what a conditional model was told of each structure, and ``left_out`` are the
+    reference ids of those of which that is not known.
+    """
 
     model: str
+    architecture: dict[str, Any]
+    likelihood: str | None
+    latent_dimension: int | None
+    condition: str | None
     parameter_count: int
     history: dict[str, Any]
     reference_ids: list[str]
+    left_out: list[str]
     blob_id: str
     diagnostics: dict[str, Any]
     seed: int | list[int]
 
 
 class ReplicaDocument(Document):
-    """A radial distribution function decoded from a latent point."""
+    """A radial distribution function decoded from a latent point.
+
+    Those of a conditional model are decoded with a ``condition``: an energy above the ground state
+    (eV/atom) or a density (g/cm³).
+    """
 
     model_id: str
     kind: ReplicaKind
     label: list[Any]
     latent: list[float]
+    condition: float | None
     fingerprint: Binary
     nearest_reference: NearestReference | None
     distance_to_nearest_reference: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -174,6 +174,28 @@ def check_device(spec: SearchSpec) -> None:
             resolve_device(device)
         except CrysearchError as error:
             raise SettingsError(f"setting CRYSEARCH_DEVICE: {error}") from error
+
+
+def conditions_of(spec: SearchSpec, known: Sequence[Mapping[str, Any]]) -> np.ndarray | None:
+    """What a conditional model is told of known structures; None for any other model.
+
+    Parameters
+    ----------
+    spec
+    known
+        Documents of references, or mappings with the field that is the condition.
+
+    Returns
+    -------
+    ndarray, shape (n, 1), or None
+        Energies above the source's ground state (eV/atom) or densities (g/cm³); not-a-number where
+        they are not known.
+    """
+    field = spec.generative.condition_field
+    if field is None:
+        return None
+    values = [np.nan if facts[field] is None else facts[field] for facts in known]
+    return np.array(values, dtype=np.float64).reshape(-1, 1)
 
 
 def fingerprints_of(documents: list[dict], size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +20,10 @@ from crysearch.generative import (
 )
 from crysearch.records import RecordStore, documents
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import fingerprints_of
+from crysearch.workflows.context import conditions_of, fingerprints_of
 from crysearch.workflows.progress import progress_bar
+
+logger = logging.getLogger("crysearch")
 
 ReplicaKind = Literal["grid", "random", "interpolation"]
 
@@ -34,28 +37,24 @@ def sound_references(
 
 
 def train_model(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
-    """Train the generative model on the references' fingerprints and keep its weights."""
-    references = sound_references(records, spec)
+    """Train the generative model on the references' fingerprints and keep its weights.
+
+    References whose condition is not known are left out of the training of a conditional model.
+    """
+    references, left_out = training_references(records, spec)
     fingerprints = fingerprints_of(references, spec.radial_distribution_function.size)
+    conditions = conditions_of(spec, references)
     part = spec.generative
-    model = create_model(
-        part.model,
-        input_size=fingerprints.shape[1],
-        hidden_layers=part.hidden_layers,
-        latent_dimension=part.latent_dimension,
-        initial_weight_scale=part.initial_weight_scale,
-    )
+    model = create_model(part.model, **part.architecture(fingerprints.shape[1]))
     with progress_bar(f"Training the {part.model}", part.epochs, "epochs") as bar:
         history = model.fit(
             fingerprints,
-            validation_fraction=part.validation_fraction,
-            epochs=part.epochs,
-            batch_size=part.batch_size,
-            learning_rate=part.learning_rate,
+            conditions=conditions,
             seed=spec.seed,
             progress=bar.update,
+            **part.training,
         )
-    means, _ = model.encode(fingerprints)
+    points = model.locate(fingerprints, conditions=conditions)
     document = documents.model_document(
         search=spec.search_id,
         model=part.model,
@@ -63,21 +62,47 @@ def train_model(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
         parameter_count=model.parameter_count,
         history=history.to_dict(),
         reference_ids=[reference["reference_id"] for reference in references],
+        architecture=model.architecture,
+        condition=None if conditions is None else part.condition,
+        left_out=left_out,
         parents=[reference["_id"] for reference in references],
     )
     records.put_blob(document["blob_id"], model.to_bytes(), {"search": spec.search_id})
     records.upsert("models", [document])
     latent = {
-        reference["_id"]: {"latent": mean.tolist()}
-        for reference, mean in zip(references, means, strict=True)
+        reference["_id"]: {"latent": point.tolist()}
+        for reference, point in zip(references, points, strict=True)
     }
     records.update("references", latent)
-    return {
+    if left_out:
+        logger.warning(
+            "left out of the training, since their %s is not known: %s",
+            part.condition,
+            ", ".join(left_out),
+        )
+    summary = {
         "model_id": document["_id"],
         "parameters": model.parameter_count,
         "train_loss": float(history.train_total[-1]),
         "validation_loss": float(history.validation_total[-1]),
     }
+    return summary if conditions is None else summary | {"left_out": left_out}
+
+
+def training_references(
+    records: RecordStore, spec: SearchSpec
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Documents of the references that train the model, and the ids of those left out."""
+    references = sound_references(records, spec)
+    conditions = conditions_of(spec, references)
+    if conditions is None:
+        return references, []
+    known = np.isfinite(conditions).all(axis=1)
+    pairs = list(zip(references, known, strict=True))
+    return (
+        [reference for reference, is_known in pairs if is_known],
+        [reference["reference_id"] for reference, is_known in pairs if not is_known],
+    )
 
 
 def generate_replicas(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
@@ -89,8 +114,14 @@ def generate_replicas(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
     known = fingerprints_of(references, spec.radial_distribution_function.size)
     nearest_known = NearestFingerprint(known)
     written = []
-    for kind, labels, points in _latent_points(spec, references):
-        decoded = model.decode(points)
+    _warn_of_extrapolation(spec, references)
+    sets = [
+        (condition, *points)
+        for condition in spec.replicas.conditions or (None,)
+        for points in _latent_points(spec, references)
+    ]
+    for condition, kind, labels, points in sets:
+        decoded = model.decode(points, conditions=None if condition is None else [condition])
         indices, distances = nearest_known.query(decoded)
         for label, point, fingerprint, index, distance in zip(
             labels, points, decoded, indices, distances, strict=True
@@ -102,6 +133,7 @@ def generate_replicas(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
                     kind=kind,
                     label=label,
                     latent=point,
+                    condition=condition,
                     fingerprint=fingerprint,
                     nearest_reference={
                         "id": references[index]["_id"],
@@ -119,6 +151,22 @@ def generate_replicas(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
         diagnostics = replica_diagnostics(replicas, known).to_dict()
     records.update("models", {stored["_id"]: {"diagnostics": diagnostics}})
     return {"replicas": len(written), **diagnostics}
+
+
+def _warn_of_extrapolation(spec: SearchSpec, references: list[dict[str, Any]]) -> None:
+    known = conditions_of(spec, references)
+    if known is None:
+        return
+    low, high = np.nanmin(known), np.nanmax(known)
+    outside = [value for value in spec.replicas.conditions if not low <= value <= high]
+    if outside:
+        logger.warning(
+            "replicas.conditions: %s outside of what the model has learned, %g to %g %s",
+            ", ".join(f"{value:g}" for value in outside),
+            low,
+            high,
+            spec.generative.condition_unit,
+        )
 
 
 def load_trained_model(records: RecordStore, search: str) -> GenerativeModel:

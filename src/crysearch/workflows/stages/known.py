@@ -28,7 +28,7 @@ from crysearch.references import (
 )
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
-from crysearch.workflows.context import pair_distances
+from crysearch.workflows.context import conditions_of, pair_distances
 from crysearch.workflows.progress import progress_bar
 
 logger = logging.getLogger("crysearch")
@@ -59,7 +59,7 @@ def gather_references(records: RecordStore, spec: SearchSpec) -> dict[str, Any]:
         )
     rdf = spec.radial_distribution_function
     fingerprints = rdf.from_structures([reference.structure for reference in sound])
-    _check_use(spec, [reference.reference_id for reference in sound], fingerprints)
+    _check_use(spec, sound, fingerprints)
     written = []
     with progress_bar("Known structures", len(sound) + len(set_aside), "structures") as bar:
         for reference, fingerprint in zip(sound, fingerprints, strict=True):
@@ -83,8 +83,9 @@ def primitive_cell(structure: Structure) -> Structure:
     return structure.get_primitive_structure(tolerance=0.01)
 
 
-def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> None:
+def _check_use(spec: SearchSpec, sound: list[Reference], fingerprints: np.ndarray) -> None:
     """Refuse what later stages could not work with, before they start."""
+    names = [reference.reference_id for reference in sound]
     for name, comparable in zip(names, is_comparable(fingerprints), strict=True):
         if not comparable:
             raise ReferencesError(
@@ -100,6 +101,15 @@ def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> 
             f"{MINIMUM_TRAINING}; give more, or ask for no replicas (replicas.grid_points: 0, "
             "screening.quotas.II: 0)"
         )
+    left_out = _without_condition(spec, sound)
+    condition = spec.generative.condition
+    if len(names) - len(left_out) < MINIMUM_TRAINING:
+        raise ReferencesError(
+            f"generative.condition: {condition!r} — it is known of {len(names) - len(left_out)} of "
+            f"the {len(names)} sound structures, and training a model needs at least "
+            f"{MINIMUM_TRAINING}; give references that have it, or another condition ('density' "
+            "is known of all, 'none' asks for nothing)"
+        )
     for line in spec.replicas.interpolations:
         for field in ("first", "last"):
             end = getattr(line, field)
@@ -108,6 +118,28 @@ def _check_use(spec: SearchSpec, names: list[str], fingerprints: np.ndarray) -> 
                     f"replicas.interpolations: {field} = {end!r} is not among the sound "
                     f"references: {', '.join(sorted(names))}"
                 )
+            if end in left_out:
+                raise SpecError(
+                    f"replicas.interpolations: {field} = {end!r} has no place in the latent space, "
+                    f"because its {condition} (generative.condition) is not known; choose one of: "
+                    f"{', '.join(sorted(set(names) - left_out))}"
+                )
+
+
+def _without_condition(spec: SearchSpec, sound: list[Reference]) -> set[str]:
+    """Ids of those that a conditional model cannot be trained on."""
+    facts = [
+        {
+            "energy_above_ground_state": reference.energy_above_ground_state,
+            "density": reference.structure.density,
+        }
+        for reference in sound
+    ]
+    conditions = conditions_of(spec, facts)
+    if conditions is None:
+        return set()
+    known = np.isfinite(conditions).all(axis=1)
+    return {ref.reference_id for ref, is_known in zip(sound, known, strict=True) if not is_known}
 
 
 def keep_reference_files(records: RecordStore, spec: SearchSpec) -> None:
