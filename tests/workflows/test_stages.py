@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from crysearch.errors import (
@@ -18,7 +19,9 @@ from crysearch.references import load_snapshot
 from crysearch.relaxation import RelaxationResult, Relaxer, create_relaxer
 from crysearch.spec import SearchSpec
 from crysearch.workflows import CrystalSearchMaker, run_search, stages
+from crysearch.workflows.context import conditions_of
 from crysearch.workflows.pace import Pace
+from crysearch.workflows.stages import generation
 from crysearch.workflows.stages import relaxation as relaxation_stage
 from crysearch.workflows.stages.known import primitive_cell
 
@@ -263,6 +266,37 @@ def test_interpolation_ends_at_the_references(small_spec, database):
         wrong = spec.with_changes({"replicas.interpolations": [line | {"last": "mp-0"}]})
         with pytest.raises(SpecError, match=r"last = 'mp-0' is not among the sound references"):
             stages.gather_references(records, wrong)
+
+
+def test_references_that_a_conditional_model_cannot_use_are_told_of_before_the_training(
+    small_spec, database
+):
+    conditional = {"generative.condition": "energy", "replicas.conditions": [0.1]}
+    line = {"first": "mp-149", "last": "mp-1072544"}
+    wrong = small_spec.with_changes(conditional | {"replicas.interpolations": [line]})
+    with_energy = [
+        reference.reference_id
+        for reference in load_snapshot("Si")
+        if reference.energy_above_ground_state is not None
+    ]
+    few = small_spec.with_changes(conditional | {"references.exclude": with_energy[4:]})
+    with open_records(database) as records:
+        with pytest.raises(SpecError, match=r"last = 'mp-1072544' has no place .* energy .* not k"):
+            stages.gather_references(records, wrong)
+        with pytest.raises(ReferencesError, match=r"'energy' — it is known of 4 of the 16 sound"):
+            stages.gather_references(records, few)
+        assert not records.count("references")
+
+
+def test_conditions_outside_of_the_training_are_told_of(caplog):
+    known = [{"energy_above_ground_state": value} for value in (0.0, None, 0.4)]
+    spec = SearchSpec.build(
+        {"generative": {"condition": "energy"}, "replicas": {"conditions": [0.2, 0.5]}}
+    )
+    np.testing.assert_array_equal(conditions_of(spec, known), [[0.0], [np.nan], [0.4]])
+    assert conditions_of(SearchSpec(), known) is None
+    generation._warn_of_extrapolation(spec, known)
+    assert "replicas.conditions: 0.5 outside of what the model has learned, 0 to 0.4" in caplog.text
 
 
 def test_a_failed_stage_is_recorded_and_the_next_run_goes_on(small_spec, database, monkeypatch):

@@ -64,11 +64,12 @@ def _training(history: dict[str, Any]) -> str:
     held_out = ("validation_reconstruction", "validation_divergence")
     losses = [sum(history[name][-1] for name in names) for names in (curves, held_out)]
     epochs = len(history["train_reconstruction"])
+    # Models of earlier versions were all trained with Adam.
     told = (
-        f"{epochs} epochs in batches of {history['batch_size']}, {history['optimizer']} at "
-        f"learning rate {history['learning_rate']:g}"
+        f"{epochs} epochs in batches of {history['batch_size']}, "
+        f"{history.get('optimizer', 'adam')} at learning rate {history['learning_rate']:g}"
     )
-    if history["annealing_epochs"]:
+    if history.get("annealing_epochs"):
         told += f", annealed over {history['annealing_epochs']} epochs"
     return f"{told}; loss {losses[0]:.1f}, held out {losses[1]:.1f} nats per structure"
 
