@@ -157,6 +157,12 @@ def test_conditions_can_be_asked_for_and_are_shown(call, records: RecordStore) -
     for text in ("leapfrog_steps 3", "left_out", "adam at learning rate 0.003", "over 10 epochs"):
         assert text in shown
     assert "mp-1072544" in call("status", "conditional")
+    relaxed = records.find("relaxations", of(records, "conditional") | {"parent_kind": "candidate"})
+    candidate = records.get("candidates", relaxed[0]["parent_id"])
+    replica = records.get("replicas", candidate["nearest_replica"]["id"])
+    lineage = call("show", relaxed[0]["_id"])
+    assert f"replica decoded with energy {replica['condition']:g} by hvae" in lineage
+    assert "trained on 23 known structures" in lineage
 
 
 LATENT = ("design", "--search", "conditional", "--latent", "0,0,0")

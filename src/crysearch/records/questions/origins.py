@@ -38,7 +38,8 @@ def from_replica(
     The kept random crystals whose nearest replica has this label, nearest first, and what each
     relaxed to. With ``within``, only those at most so far from it, such as the threshold that
     group II was chosen with. The label is the place in the grid; for a random point its number, and
-    for one on a line between two known structures their ids and its number.
+    for one on a line between two known structures their ids and its number. Of a conditional model
+    these are the replicas of that place at all conditions.
     """
     replicas = store.find("replicas", {"search": search, "label": list(label)}, ["_id"])
     columns = ["_id", "groups", "space_group_requested", "nearest_replica.distance"]
