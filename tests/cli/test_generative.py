@@ -176,6 +176,9 @@ def test_a_design_with_a_condition(call, tmp_path: Path, records: RecordStore) -
     (file,) = (tmp_path / "point").iterdir()
     assert "(latent point 0.000000,0.000000,0.000000; energy 0.1 eV/atom)" in file.read_text()
     assert (tmp_path / "map.png").exists()
+    assert "outside" not in told
+    told = call(*LATENT, "--condition", "2", *FAST, "-o", "beyond")
+    assert "--condition 2: outside of what the model has learned, 0 to 0.541 eV/atom" in told
     told = call(*BETWEEN, "--steps", "3", *FAST, "-o", "line")
     energies = [
         records.find_one("references", {"reference_id": name})["energy_above_ground_state"]

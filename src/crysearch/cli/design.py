@@ -236,8 +236,8 @@ class _Known:
                     "(generative.condition is 'none'); leave it out"
                 )
             return
+        low, high = np.nanmin(self.conditions), np.nanmax(self.conditions)
         if latent and condition is None:
-            low, high = np.nanmin(self.conditions), np.nanmax(self.conditions)
             raise SpecError(
                 f"--latent {latent[0]}: the model of the search decodes a point with the {name} "
                 f"that is wanted; give --condition VALUE in {unit} (known structures: {low:.3g} to "
@@ -246,6 +246,12 @@ class _Known:
         if condition is not None and (condition < 0 or (name == "density" and condition == 0)):
             least = "0 or more" if name == "energy" else "a value above 0"
             raise SpecError(f"--condition {condition:g}: is no {name}; give {least} ({unit})")
+        if condition is not None and not low <= condition <= high:
+            typer.echo(
+                f"--condition {condition:g}: outside of what the model has learned, {low:.3g} to "
+                f"{high:.3g} {unit}",
+                err=True,
+            )
 
     def targets(
         self,
