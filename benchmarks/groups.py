@@ -4,8 +4,8 @@
 
 Runs the searches (or continues them: they are kept in the folder of ``--database``) and prints the
 tables of docs/guiding.md. Of each system and seed, groups I, II and III (near a known structure,
-near a replica, not screened) are one search, and group IV, guided crystals, is one for each kind of
-target. Intervals are 95 % of the mean over seeds (Student's t).
+near a replica, not screened) are one search, group II with the Hamiltonian model is one, and group
+IV, guided crystals, is one for each kind of target. Intervals are 95 % of the mean over seeds (Student's t).
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ LINES = {
 }
 #: Relaxations per group.
 NUMBERS = {"Si8": 30, "Si16": 20, "Sn4Se4": 20}
-VARIANTS = ("screened", "replicas", "references", "lines", "dropped", "displaced")
+VARIANTS = ("screened", "hamiltonian", "replicas", "references", "lines", "dropped", "displaced")
 COLUMNS = {
     "I": "I, near a known structure",
     "II": "II, near a replica",
+    "hamiltonian": "II, near a replica of the Hamiltonian model",
     "III": "III, not screened",
     "replicas": "IV, guided onto replicas",
     "references": "IV, onto known structures",
@@ -85,23 +86,26 @@ COLUMNS = {
 def specification(system: str, variant: str, seed: int, number: int) -> SearchSpec:
     """The search of a variant: the published protocol, a pretrained potential for VASP."""
     content, _ = SYSTEMS[system]
-    screened = variant == "screened"
-    quotas = {"I": number, "II": number, "III": number, "IV": 0}
+    quotas = {
+        "screened": {"I": number, "II": number, "III": number},
+        "hamiltonian": {"I": 0, "II": number, "III": 0},
+    }.get(variant, {"I": 0, "II": 0, "III": 0, "IV": number})
     lines = itertools.combinations(LINES[content["composition"]], 2)
     return SearchSpec.build(
         {
             **content,
             "name": f"{system}, {variant}",
             "references": {"source": "snapshot"},
+            "generative": "hvae" if variant == "hamiltonian" else "vae",
             "replicas": {
-                "grid_points": 15 if variant in ("screened", "replicas") else 0,
+                "grid_points": 15 if variant in ("screened", "hamiltonian", "replicas") else 0,
                 "interpolations": [{"first": a, "last": b, "points": 15} for a, b in lines]
                 if variant == "lines"
                 else [],
             },
             "screening": {
                 "threshold": 1.99 if variant == "displaced" else 0.13,
-                "quotas": quotas if screened else {"I": 0, "II": 0, "III": 0, "IV": number},
+                "quotas": quotas,
             },
             "guiding": {
                 "targets": "replicas" if variant in ("replicas", "lines") else "references",
@@ -158,7 +162,8 @@ def samples(records: RecordStore, spec: SearchSpec, variant: str) -> dict[str, S
     parents = records.find("relaxations", here, ["steps"])
     step = seconds / max(1, sum(d["steps"] for d in parents))
     found = {}
-    for group in ("I", "II", "III") if variant == "screened" else ("IV",):
+    groups = {"screened": ("I", "II", "III"), "hamiltonian": ("II",)}
+    for group in groups.get(variant, ("IV",)):
         crystals = [
             _crystal(relaxed.get(c["_id"]), c["_id"]) for c in candidates if group in c["groups"]
         ]

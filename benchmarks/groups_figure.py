@@ -12,6 +12,7 @@ from crysearch.plotting.style import BLUE, LIGHT_GREY, ORANGE, finish, house_sty
 SHORT = {
     "I": "I\nknown",
     "II": "II\nreplica",
+    "hamiltonian": "II\nHVAE",
     "III": "III\nany",
     "displaced": "III\ndisplaced",
     "references": "IV\nknown",
