@@ -1,6 +1,7 @@
 """How well the autoencoder reconstructs and spreads, over seeds.
 
     python benchmarks/autoencoder.py --seeds 20
+    python benchmarks/autoencoder.py --seeds 20 --model hvae
 
 Trained with the defaults of `SearchSpec` on the sound silicon structures of the bundled snapshot.
 Means and standard deviations are over the seeds.
@@ -13,9 +14,10 @@ import argparse
 import numpy as np
 
 from crysearch.fingerprints import RadialDistributionFunction, pearson_distance
-from crysearch.generative import create_model, latent_grid, replica_diagnostics
+from crysearch.generative import latent_grid, replica_diagnostics
+from crysearch.generative.registry import model_class
 from crysearch.references import check_references, load_snapshot
-from crysearch.spec import SearchSpec
+from crysearch.spec_generative import GenerativeSpec
 
 UNUSED = 0.2  # standard deviation of a latent coordinate over the structures
 
@@ -24,14 +26,19 @@ def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--model", default="vae")
     arguments = parser.parse_args()
-    part = SearchSpec().generative
+    part = GenerativeSpec(model=arguments.model)
     sound, _ = check_references(load_snapshot("Si"), {("Si", "Si"): 2.1}, formula="Si")
     known = RadialDistributionFunction().from_structures([item.structure for item in sound])
     figures: dict[str, list[float]] = {}
-    for seed in range(arguments.seeds):
-        model = create_model(part.model, **part.architecture(known.shape[1]))
-        history = model.fit(known, seed=seed, **part.training)
+    ensemble = model_class(part.model).fit_ensemble(
+        part.architecture(known.shape[1]), known, seeds=range(arguments.seeds), **part.training
+    )
+    for member in ensemble:
+        model, history = member.model, member.history
+        if model is None or history is None:
+            raise SystemExit(f"seed {member.seed}: {member.failure}")
         latent = model.locate(known)
         decoded = model.decode(latent)
         errors = np.array([pearson_distance(a, b) for a, b in zip(known, decoded, strict=True)])

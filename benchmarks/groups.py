@@ -5,7 +5,8 @@
 Runs the searches (or continues them: they are kept in the folder of ``--database``) and prints the
 tables of docs/guiding.md. Of each system and seed, groups I, II and III (near a known structure,
 near a replica, not screened) are one search, group II with the Hamiltonian model is one, and group
-IV, guided crystals, is one for each kind of target. Intervals are 95 % of the mean over seeds (Student's t).
+IV, guided crystals, is one for each kind of target. Intervals are 95 % of the mean over seeds
+(Student's t).
 """
 
 from __future__ import annotations
