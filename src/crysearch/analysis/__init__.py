@@ -33,6 +33,11 @@ from crysearch.analysis.equation_of_state import (
     calculate_equation_of_state,
     fit_equation_of_state,
 )
+from crysearch.analysis.intervals import (
+    MeanInterval,
+    mean_interval,
+    paired_difference,
+)
 from crysearch.analysis.matching import (
     CrystalMatcher,
     MatchTolerances,
@@ -89,6 +94,7 @@ __all__ = [
     "EquationOfState",
     "ImaginaryMode",
     "MatchTolerances",
+    "MeanInterval",
     "MechanicalStability",
     "Moduli",
     "Peak",
@@ -117,6 +123,8 @@ __all__ = [
     "laue_class",
     "match_prototypes",
     "match_references",
+    "mean_interval",
+    "paired_difference",
     "stabilities",
     "xray_pattern",
 ]
