@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crysearch.errors import FingerprintError
-from crysearch.fingerprints import pearson_distance
+from crysearch.fingerprints import pearson_distance, pearson_distance_matrix
 from crysearch.screening import (
     NEAR,
     DistinctFingerprints,
     QuotaFilling,
     Screen,
     ScreeningResult,
+    SetScreen,
 )
 
 
@@ -122,3 +123,25 @@ def test_more_distinct_fingerprints_than_room_at_first():
     distinct = DistinctFingerprints(0.05)
     assert distinct.add(prints).all()
     assert not distinct.add(prints).any()
+
+
+def test_many_sets_are_screened_as_one_by_one():
+    rng = np.random.default_rng(5)
+    crystals = rng.random((60, 40)) ** 4
+    crystals[7] = 0.0  # no two atoms within the cut-off: near nothing
+    sets = [rng.random((k, 40)) ** 4 for k in (1, 30)] + [np.empty((0, 40)), crystals[:3]]
+    near = SetScreen(sets, 0.8).near(crystals)
+    usable = np.arange(60) != 7
+    expected = np.zeros((4, 60), dtype=bool)
+    for row, known in zip(expected, sets, strict=True):
+        if len(known):
+            row[usable] = (pearson_distance_matrix(crystals[usable], known) <= 0.8).any(axis=1)
+    assert np.array_equal(near, expected)
+    assert 0 < near[0].sum() < near[1].sum() < 60
+    assert near[3, :3].all()
+    assert not SetScreen(sets, 0.8).near(crystals[7:8]).any()
+
+
+def test_sets_cannot_be_screened_with_any_threshold():
+    with pytest.raises(FingerprintError, match="threshold = 3"):
+        SetScreen([], 3.0)

@@ -7,7 +7,7 @@ crystals that are not screened at all. A crystal near both belongs to I and II.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +61,7 @@ class Screen:
     """
 
     def __init__(self, references: np.ndarray, replicas: np.ndarray, threshold: float) -> None:
-        if not 0 < threshold <= 2:
-            raise FingerprintError(f"threshold = {threshold}: give a Pearson's distance in (0, 2]")
+        _check_threshold(threshold)
         self.threshold = threshold
         self._references = NearestFingerprint(references)
         self._replicas = NearestFingerprint(replicas) if len(replicas) else None
@@ -77,6 +76,52 @@ class Screen:
         replica, to_replica = _query(self._replicas, fingerprints, comparable)
         near = (to_reference <= self.threshold) + 2 * (to_replica <= self.threshold)
         return ScreeningResult(reference, to_reference, replica, to_replica, near)
+
+
+class SetScreen:
+    """Tells which of many sets of fingerprints crystals are near to, such as sets of replicas.
+
+    Parameters
+    ----------
+    sets
+        Fingerprints of each set, shapes (k, m); a set may be empty, and then nothing is near it.
+    threshold
+        Largest Pearson's distance that counts as near, in (0, 2].
+
+    Raises
+    ------
+    FingerprintError
+        For a threshold out of range, or a fingerprint that is constant or not finite.
+    """
+
+    def __init__(self, sets: Sequence[np.ndarray], threshold: float) -> None:
+        _check_threshold(threshold)
+        self.threshold = threshold
+        self._sets = [standardised(known) if len(known) else None for known in sets]
+
+    def near(self, fingerprints: np.ndarray) -> np.ndarray:
+        """Whether each set has a member within the threshold of each fingerprint, (n, m).
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (sets, n), bool; False for a fingerprint without a peak.
+        """
+        near = np.zeros((len(self._sets), len(fingerprints)), dtype=bool)
+        comparable = is_comparable(fingerprints)
+        if not comparable.any():
+            return near
+        queries = standardised(fingerprints[comparable])
+        for row, known in zip(near, self._sets, strict=True):
+            if known is not None:
+                # One product for each set: its matrix of correlations stays in the cache.
+                row[comparable] = 1.0 - (queries @ known.T).max(axis=1) <= self.threshold
+        return near
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 < threshold <= 2:
+        raise FingerprintError(f"threshold = {threshold}: give a Pearson's distance in (0, 2]")
 
 
 def _query(
