@@ -19,7 +19,7 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from crysearch import __version__
 from crysearch.errors import RecordsError
-from crysearch.records import RecordStore, batches, documents, schema, verification
+from crysearch.records import RecordStore, batches, documents, schema, study, verification
 from crysearch.records.values import (
     deterministic_id,
     from_binary_vector,
@@ -128,6 +128,27 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "duplicate_of": None,
             "space_group": None,
         },
+        "trials": {
+            "study": "t",
+            "variant": "vae-sgd",
+            "seed": 3,
+            "model": "vae",
+            "generative": {"epochs": 2},
+            "reference_ids": ["mp-149"],
+            "history": {"train_divergence": np.ones(2)},
+            "measures": {"roughness": np.nan},
+            "parents": ["r"],
+        },
+        "studies": {
+            "study": "t",
+            "name": "study",
+            "spec": {"seeds": 2},
+            "variants": [{"name": "vae-sgd", "measures": {}}],
+            "differences": [],
+            "controls": [],
+            "sentences": ["No difference seen."],
+            "parents": ["a", "b"],
+        },
     }
     return BUILDERS[kind](**{"search": "s", "created_at": NOON} | fields[kind] | changes)
 
@@ -144,6 +165,8 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "calculations": verification.calculation_document,
     "properties": verification.property_document,
     "verdicts": verification.verdict_document,
+    "trials": study.trial_document,
+    "studies": study.study_document,
 }
 
 
@@ -376,3 +399,14 @@ def test_a_stored_structure_cannot_name_code_to_run(diamond: Structure) -> None:
 def test_what_is_no_structure_is_refused(broken: Any) -> None:
     with pytest.raises(RecordsError, match="'structure'"):
         structure_from_document({"_id": "a", "structure": broken})
+
+
+def test_trials_are_told_apart_by_study_variant_and_seed(diamond: Structure) -> None:
+    changes: list[dict[str, Any]] = [{}, {"study": "u"}, {"variant": "hvae"}, {"seed": 4}]
+    trials = [build("trials", diamond, **change) for change in changes]
+    assert len({trial["_id"] for trial in trials}) == 4
+    assert trials[0]["status"] == "trained" and trials[0]["blob_id"] == f"trial-{trials[0]['_id']}"
+    failed = build("trials", diamond, reason="the loss is not finite", history=None)
+    assert failed["status"] == "failed" and failed["blob_id"] is None
+    assert failed["_id"] == trials[0]["_id"]  # a rerun that fails replaces, and the other way round
+    assert trials[0]["measures"] == {"roughness": None}

@@ -104,6 +104,7 @@ def relaxation_batch_document(
     relaxed: int,
     converged: int,
     failed: int,
+    stage: str = RELAXATION,
     seconds: float | None = None,
     provenance: Facts | None = None,
     created_at: datetime | None = None,
@@ -118,13 +119,15 @@ def relaxation_batch_document(
         The ``_id`` of each structure of the batch, in order.
     relaxed, converged, failed
         Structures that became relaxations, those of them that converged, and the failures.
+    stage
+        ``relaxation``, or the stage of a study.
     seconds
         Wall time of the batch on the worker that made it.
     """
     if kind not in get_args(schema.ParentKind):
         raise RecordsError(f"kind is {kind!r}: use {', '.join(get_args(schema.ParentKind))}.")
     fields = {
-        "stage": RELAXATION,
+        "stage": stage,
         "kind": kind,
         "formula_units": None,
         "batch": batch,
@@ -133,7 +136,7 @@ def relaxation_batch_document(
         "seconds": seconds,
         "worker": worker_name(),
     }
-    identifier = deterministic_id(search, "batch", RELAXATION, kind, batch)
+    identifier = deterministic_id(search, "batch", stage, kind, batch)
     return make_document(search, identifier, fields, None, parents, provenance, created_at)
 
 

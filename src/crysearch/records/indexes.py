@@ -66,6 +66,8 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
         _within_search("energy_above_ground_state", "_id"),
         _index("relaxation_id"),
     ),
+    "trials": (_within_search("study", "variant", "seed"), _index("study")),
+    "studies": (_within_search("study"), _index("study"), (("created_at", -1), ("_id", 1))),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

@@ -23,6 +23,7 @@ RelaxationStatus = Literal["converged", "unconverged"]
 Group = Literal["I", "II", "III", "IV"]
 PropertyKind = Literal["elasticity", "phonons", "equation_of_state"]
 PropertyStatus = Literal["computed", "failed"]
+TrialStatus = Literal["trained", "failed"]
 
 
 class Document(TypedDict):
@@ -335,6 +336,46 @@ class VerdictDocument(Document, StructureFields):
     answers: dict[str, Any]
 
 
+class TrialDocument(Document):
+    """One training of a study: a variant of the generative model with one seed.
+
+    ``near`` of ``crystals`` random crystals are within the threshold of a replica; ``chosen`` are
+    the candidates relaxed, and ``relaxed`` counts what became of them. The weights are the blob
+    ``blob_id``.
+    """
+
+    study: str
+    variant: str
+    seed: int
+    status: TrialStatus
+    reason: str | None
+    model: str
+    generative: dict[str, Any]
+    parameter_count: int | None
+    history: dict[str, Any] | None
+    reference_ids: list[str]
+    measures: dict[str, Any]
+    diagnostics: dict[str, Any]
+    crystals: int | None
+    near: int | None
+    chosen: list[str]
+    relaxed: dict[str, Any] | None
+    blob_id: str | None
+    seconds: float | None
+
+
+class StudyDocument(Document):
+    """A finished study: means over the seeds, differences between variants, and what they say."""
+
+    study: str
+    name: str
+    spec: dict[str, Any]
+    variants: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+    controls: list[dict[str, Any]]
+    sentences: list[str]
+
+
 KINDS: dict[str, type] = {
     "searches": SearchDocument,
     "references": ReferenceDocument,
@@ -347,4 +388,6 @@ KINDS: dict[str, type] = {
     "calculations": CalculationDocument,
     "properties": PropertyDocument,
     "verdicts": VerdictDocument,
+    "trials": TrialDocument,
+    "studies": StudyDocument,
 }
