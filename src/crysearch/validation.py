@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -53,6 +53,8 @@ def _siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
     for part in location[:-1]:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field is not None else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        # The parts of a list are where a number stands in the location.
+        for kind in (annotation, *get_args(annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
     return ", ".join(model.model_fields)

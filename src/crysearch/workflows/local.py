@@ -51,7 +51,7 @@ def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
         stages.open_search(records, spec)
         try:
             with interrupts_kept():
-                _run(flow)
+                run_flow(flow)
         except KeyboardInterrupt:
             stages.finish_search(records, spec, "interrupted")
             raise
@@ -66,7 +66,8 @@ def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
         return summary or {}
 
 
-def _run(flow: Any) -> None:
+def run_flow(flow: Any) -> None:
+    """Run a flow of jobs whose results are in the records, one job after the other."""
     # Outputs of jobs are small summaries that only this run needs; results are in the records.
     logging.getLogger("jobflow").setLevel(logging.WARNING)
     with warnings.catch_warnings():

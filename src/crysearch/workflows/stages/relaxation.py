@@ -48,9 +48,20 @@ def pending_batches(
     done again whole: what a batch holds can change the last digits of its energies, so a continued
     search ends with the same numbers as an undisturbed one.
     """
-    ids = _reference_ids(records, spec) if kind == "reference" else _candidate_ids(records, spec)
+    ids = reference_ids(records, spec) if kind == "reference" else _candidate_ids(records, spec)
+    return pending_among(records, spec, kind, ids)
+
+
+def pending_among(
+    records: RecordStore,
+    spec: SearchSpec,
+    kind: ParentKind,
+    ids: list[str],
+    stage: str = batches.RELAXATION,
+) -> list[RelaxationBatch]:
+    """Batches of given structures still to be relaxed; `stage` is whose batches they are."""
     size = spec.relaxation.batch_size
-    query = {"search": spec.search_id, "stage": batches.RELAXATION, "kind": kind}
+    query = {"search": spec.search_id, "stage": stage, "kind": kind}
     done = {
         document["batch"]: document["provenance"]["parents"]
         for document in records.find("batches", query, ["batch", "provenance.parents"])
@@ -62,7 +73,8 @@ def pending_batches(
     return [batch for batch in all_batches if done.get(batch.number) != batch.parents]
 
 
-def _reference_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
+def reference_ids(records: RecordStore, spec: SearchSpec) -> list[str]:
+    """The references to relax, the small ones first."""
     parents = sound_references(records, spec, ["primitive_nsites", "energy_above_ground_state"])
     limit = spec.relaxation.maximum_reference_atoms
     sizes = {parent["_id"]: parent["primitive_nsites"] for parent in parents}
@@ -96,9 +108,16 @@ def batches_per_job(
 
 
 def relax_batch(
-    records: RecordStore, spec: SearchSpec, kind: ParentKind, batch: RelaxationBatch
+    records: RecordStore,
+    spec: SearchSpec,
+    kind: ParentKind,
+    batch: RelaxationBatch,
+    stage: str = batches.RELAXATION,
 ) -> None:
-    """Relax one batch; each structure becomes a relaxation or a failure document."""
+    """Relax one batch; each structure becomes a relaxation or a failure document.
+
+    `stage` is whose batch it is: of a search, or of a study.
+    """
     started = time.perf_counter()
     ids = batch.parents
     collection = "references" if kind == "reference" else "candidates"
@@ -162,6 +181,7 @@ def relax_batch(
         relaxed=len(relaxed),
         converged=sum(document["converged"] for document in relaxed),
         failed=len(failed),
+        stage=stage,
         seconds=time.perf_counter() - started,
     )
     records.upsert("batches", [document])
