@@ -63,6 +63,8 @@ def test_too_few_values_have_no_interval():
 def test_equal_differences_are_a_difference_unless_they_are_zero():
     assert paired_difference([2.0, 3.0], [1.0, 2.0]).outcome == "higher"
     assert paired_difference([2.0, 3.0], [2.0, 3.0]).outcome == "no difference seen"
+    rounded = paired_difference([0.1 + 0.2, 0.1 + 0.2], [0.3, 0.3])
+    assert (rounded.mean, rounded.outcome) == (0.0, "no difference seen")
 
 
 def test_plain_data():

@@ -17,6 +17,7 @@ from scipy.stats import t as student
 from crysearch.errors import AnalysisError
 
 Outcome = Literal["higher", "lower", "no difference seen", "too few pairs"]
+_ROUNDING = 1e-12
 Values = Sequence[float | None] | NDArray[np.float64]
 
 
@@ -87,8 +88,8 @@ def mean_interval(values: Values, confidence: float = 0.95) -> MeanInterval:
 def paired_difference(first: Values, second: Values, confidence: float = 0.95) -> MeanInterval:
     """Return the mean difference first - second over the pairs, with its interval.
 
-    Pairs of which one value is not known are left out; parameters and errors are those of
-    `mean_interval`.
+    Pairs of which one value is not known are left out, and values that differ by rounding alone
+    (1e-12 of the larger) count as equal. Parameters and errors are those of `mean_interval`.
 
     Raises
     ------
@@ -100,7 +101,8 @@ def paired_difference(first: Values, second: Values, confidence: float = 0.95) -
         raise AnalysisError(
             f"{len(a)} and {len(b)} values cannot be paired: give one of each for every pair"
         )
-    return mean_interval(a - b, confidence)
+    rounding = np.abs(a - b) <= _ROUNDING * np.fmax(np.abs(a), np.abs(b))
+    return mean_interval(np.where(rounding, 0.0, a - b), confidence)
 
 
 def _numbers(values: Values) -> NDArray[np.float64]:
