@@ -1,0 +1,275 @@
+"""What a study of generative models asks: which are compared, on what, with how many seeds.
+
+A study trains several variants of the generative model on the known structures of one search, each
+with the same seeds, and compares what they learn and what their replicas find. Everything that can
+change a result is in here and is recorded with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from crysearch.errors import SpecError
+from crysearch.spec import SearchSpec
+from crysearch.spec_generative import GenerativeSpec
+from crysearch.spec_parts import SpecPart, WholeSpec
+from crysearch.validation import describe_errors
+
+#: Fields of a generative model in which a variant and its baseline must agree: the same encoder and
+#: decoder, the same structures held out, and evidences of one scale.
+SHARED = (
+    "hidden_layers",
+    "latent_dimension",
+    "initial_weight_scale",
+    "likelihood",
+    "validation_fraction",
+)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of a trial.
+
+    Attributes
+    ----------
+    key : str
+        The field in ``measures`` of a trial.
+    label : str
+        What it is, in words.
+    unit : str
+        Empty for a pure number.
+    """
+
+    key: str
+    label: str
+    unit: str = ""
+
+
+#: What is measured of every trial, in the order of tables and figures.
+MEASURES = (
+    Measure("train_loss", "training loss", "nats"),
+    Measure("train_reconstruction", "training reconstruction term", "nats"),
+    Measure("train_divergence", "training divergence term", "nats"),
+    Measure("validation_reconstruction", "held-out reconstruction term", "nats"),
+    Measure("validation_divergence", "held-out divergence term", "nats"),
+    Measure("rises", "share of epochs in which the loss rises by more than 1 %"),
+    Measure("roughness", "roughness of the loss"),
+    Measure("elbo", "held-out evidence lower bound", "nats"),
+    Measure("evidence", "held-out log evidence", "nats"),
+    Measure("reconstruction_train", "distance of training structures to their reconstructions"),
+    Measure("reconstruction_held_out", "distance of held-out structures to their reconstructions"),
+    Measure("unused_coordinates", "unused latent coordinates"),
+    Measure("replica_distance", "distance between replicas"),
+    Measure("replica_correlation", "correlation of replicas with the database"),
+    Measure("nearest_correlation", "correlation of replicas with the nearest known structure"),
+    Measure("share_near", "share of random crystals near a replica"),
+    Measure("energy_mean", "mean energy after relaxation", "eV/atom"),
+    Measure("energy_lowest", "lowest energy after relaxation", "eV/atom"),
+    Measure("distinct_low", "distinct structures of low energy"),
+)
+
+
+class VariantSpec(SpecPart):
+    """One way to train a generative model."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")] = Field(
+        description="A name of letters, digits, `-` and `_`."
+    )
+    generative: GenerativeSpec = Field(
+        default_factory=GenerativeSpec, description="The model and its training."
+    )
+    equal_time: bool = Field(
+        False, description="Train for `equal_time_factor` times the epochs of `generative`."
+    )
+    baselines: tuple[str, ...] = Field(
+        (), description="Names of the variants that it is compared with, seed by seed."
+    )
+
+
+def _variant(
+    model: str, optimizer: str, equal_time: bool = False, baselines: tuple[str, ...] = ()
+) -> VariantSpec:
+    return VariantSpec(
+        name=f"{model}-{optimizer}{'-equal-time' if equal_time else ''}",
+        generative=GenerativeSpec.model_validate({"model": model, "optimizer": optimizer}),
+        equal_time=equal_time,
+        baselines=baselines,
+    )
+
+
+def _default_variants() -> tuple[VariantSpec, ...]:
+    """The Hamiltonian autoencoder against the plain one, at equal epochs and at equal time."""
+    variants: list[VariantSpec] = []
+    for optimizer in ("adam", "sgd"):
+        plain, longer = _variant("vae", optimizer), _variant("vae", optimizer, True)
+        variants += [
+            plain,
+            _variant("hvae", optimizer, baselines=(plain.name, longer.name)),
+            longer,
+        ]
+    return tuple(variants)
+
+
+class StudySpec(WholeSpec):
+    """A comparison of generative models over seeds."""
+
+    name: str = Field("study", description="A name of your choice; changes no result.")
+    search: SearchSpec = Field(
+        default_factory=lambda: SearchSpec(formula_units=(8,)),
+        description="The search whose known structures, fingerprint, replicas, random crystals, "
+        "threshold and relaxation are used.",
+    )
+    variants: tuple[VariantSpec, ...] = Field(
+        default_factory=_default_variants, description="What is compared."
+    )
+    seeds: Annotated[int, Field(ge=2, le=1000)] = Field(
+        10, description="Trainings of each variant, with the seeds 0, 1, 2, …"
+    )
+    equal_time_factor: PositiveFloat = Field(
+        3.0,
+        description="Times the epochs of variants with `equal_time`: set it so that they take as "
+        "long as what they are compared with.",
+    )
+    crystals: PositiveInt = Field(
+        100_000, description="Random crystals to screen, of each cell size of the search."
+    )
+    relaxations: NonNegativeInt = Field(
+        3,
+        description="Crystals relaxed of each trial: the first that its replicas let through.",
+    )
+    evidence_samples: PositiveInt = Field(
+        1000, description="Importance samples of the log evidence, for each structure."
+    )
+    low_energy: PositiveFloat = Field(
+        0.2,
+        description="Structures below count as low in energy, eV/atom above the lowest known one.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        problems = self._variant_problems()
+        replicas = self.search.replicas
+        if not (replicas.grid_points or replicas.random_points):
+            problems.append(
+                "search.replicas: neither a grid nor random points — give grid_points or "
+                "random_points, which every variant decodes"
+            )
+        if self.search.generative.condition != "none":
+            problems.append(
+                f"search.generative.condition: {self.search.generative.condition!r} — a study "
+                "compares models without conditions; leave it out"
+            )
+        if replicas.interpolations:
+            problems.append(
+                f"search.replicas.interpolations: {len(replicas.interpolations)} given — a study "
+                "compares replicas of the grid and at random points; leave lines out"
+            )
+        for variant in self.variants:
+            dimension = variant.generative.latent_dimension
+            if replicas.grid_points**dimension > 100_000:
+                problems.append(
+                    f"search.replicas.grid_points: {replicas.grid_points} in {dimension} latent "
+                    f"dimensions of {variant.name} — at most 100,000 replicas; use random_points"
+                )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _variant_problems(self) -> list[str]:
+        names = [variant.name for variant in self.variants]
+        problems = []
+        if not names or len(set(names)) != len(names):
+            problems.append(f"variants: {names} — give one or several with different names")
+        by_name = {variant.name: variant for variant in self.variants}
+        for place, variant in enumerate(self.variants):
+            here = f"variants.{place}"
+            problems += [f"{here}.{problem}" for problem in variant.generative.problems()]
+            if variant.generative.condition != "none":
+                problems.append(
+                    f"{here}.generative.condition: {variant.generative.condition!r} — a study "
+                    "compares models without conditions; leave it out"
+                )
+            for baseline in variant.baselines:
+                other = by_name.get(baseline)
+                if other is None or other is variant:
+                    others = [name for name in names if name != variant.name]
+                    problems.append(
+                        f"{here}.baselines: {baseline!r} — choose among {', '.join(others)}"
+                    )
+                    continue
+                for field in SHARED:
+                    mine, its = (getattr(v.generative, field) for v in (variant, other))
+                    if mine != its:
+                        problems.append(
+                            f"{here}.generative.{field}: {mine!r} — its baseline {baseline} has "
+                            f"{its!r}; give both the same"
+                        )
+        return problems
+
+    @property
+    def identifier(self) -> str:
+        """Identifier of the study: a hash of everything that can change a result."""
+        content = self.model_dump(mode="json", exclude={"name": True, "search": {"name"}})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def known(self) -> SearchSpec:
+        """The search that the documents of the study belong to.
+
+        It is `search` without quotas: the study draws and relaxes its own crystals, which must not
+        mix with those of a search that a person runs.
+        """
+        none = {f"screening.quotas.{group}": 0 for group in ("I", "II", "III", "IV")}
+        return self.search.with_changes(none | {"sampling.maximum_candidates": self.crystals})
+
+    def variant(self, name: str) -> VariantSpec:
+        """The variant of a name; raises :class:`SpecError` for an unknown one."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise SpecError(f"variant {name!r}: not among {', '.join(v.name for v in self.variants)}")
+
+    def generative_of(self, name: str) -> GenerativeSpec:
+        """The model and training of a variant, with the epochs that it is trained for."""
+        variant = self.variant(name)
+        part = variant.generative
+        if not variant.equal_time:
+            return part
+        epochs = max(1, round(self.equal_time_factor * part.epochs))
+        return part.model_copy(update={"epochs": epochs})
+
+    @classmethod
+    def build(cls, content: Mapping[str, Any]) -> Self:
+        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
+        if not isinstance(content, Mapping):
+            raise SpecError(f"a study is a mapping of fields; got {type(content).__name__}")
+        lines: list[str] = []
+        rest = dict(content)
+        if isinstance(rest.get("search"), Mapping):
+            try:
+                rest["search"] = SearchSpec.build(rest["search"])
+            except SpecError as error:
+                # A search says by itself what is wrong with it.
+                lines = [f"search.{line.strip()}" for line in str(error).splitlines()[1:]]
+                del rest["search"]
+        try:
+            study = cls.model_validate(rest)
+        except ValidationError as error:
+            lines += describe_errors(error, rest, cls)
+        if lines:
+            raise SpecError("\n  ".join(["the study is not valid:", *lines]))
+        return study
