@@ -16,6 +16,7 @@ from crysearch.plotting.latent import plot_latent_map
 from crysearch.plotting.overview import RdfPair, plot_overview
 from crysearch.plotting.pairs import plot_rdf_pair, plot_xray_pair
 from crysearch.plotting.phonon_bands import plot_phonon_bands
+from crysearch.plotting.study import plot_study_losses, plot_study_measures
 from crysearch.plotting.training import plot_loss_curves
 
 __all__ = [
@@ -32,5 +33,7 @@ __all__ = [
     "plot_overview",
     "plot_phonon_bands",
     "plot_rdf_pair",
+    "plot_study_losses",
+    "plot_study_measures",
     "plot_xray_pair",
 ]
