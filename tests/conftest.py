@@ -9,10 +9,12 @@ import pytest
 
 from crysearch import localdb
 from crysearch.spec import SearchSpec
+from crysearch.study import StudySpec
 from materials_project_server import server
 from small_search import SMALL
+from small_study import SMALL_STUDY
 
-__all__ = ["finished_search", "server"]
+__all__ = ["finished_search", "finished_study", "server"]
 
 
 def stop_servers_below(folder: Path) -> None:
@@ -42,3 +44,16 @@ def finished_search(tmp_path_factory) -> Iterator[tuple[SearchSpec, Path]]:
         run_search(spec)
     yield spec, place
     stop_servers_below(place.parent)
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory) -> Path:
+    """The records of one undisturbed study; tests copy them."""
+    from crysearch.workflows.study import run_study
+
+    place = tmp_path_factory.mktemp("study") / "records"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRYSEARCH_DATABASE", str(place))
+        run_study(StudySpec.build(SMALL_STUDY))
+    localdb.stop(place)
+    return place

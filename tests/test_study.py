@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crysearch.errors import SpecError
+from crysearch.records.filters import parse_filters
+from crysearch.records.schema import TrialMeasures
 from crysearch.study import MEASURES, StudySpec
 from small_study import SMALL_STUDY
 
@@ -121,3 +123,8 @@ def test_a_file_and_its_faults(tmp_path):
 
 def test_measures_have_different_keys_and_labels():
     assert len({m.key for m in MEASURES}) == len({m.label for m in MEASURES}) == len(MEASURES)
+
+
+def test_measures_are_the_fields_that_trials_can_be_filtered_by():
+    assert list(TrialMeasures.__annotations__) == [measure.key for measure in MEASURES]
+    assert parse_filters("trials", ["measures.roughness<0.01"])

@@ -233,8 +233,11 @@ class StudySpec(WholeSpec):
         It is `search` without quotas: the study draws and relaxes its own crystals, which must not
         mix with those of a search that a person runs.
         """
-        none = {f"screening.quotas.{group}": 0 for group in ("I", "II", "III", "IV")}
-        return self.search.with_changes(none | {"sampling.maximum_candidates": self.crystals})
+        changes: dict[str, Any] = {
+            f"screening.quotas.{group}": 0 for group in ("I", "II", "III", "IV")
+        }
+        changes |= {"sampling.maximum_candidates": self.crystals, "name": self.name}
+        return self.search.with_changes(changes)
 
     def variant(self, name: str) -> VariantSpec:
         """The variant of a name; raises :class:`SpecError` for an unknown one."""

@@ -27,6 +27,7 @@ from crysearch.cli import (
     show,
     spec,
     status,
+    study,
     submit,
     verify,
 )
@@ -45,6 +46,7 @@ app.command()(submit.submit)
 app.command()(sample.sample)
 app.command()(design.design)
 app.command()(verify.verify)
+app.command()(study.study)
 app.command()(status.status)
 app.command()(results.results)
 app.command()(show.show)

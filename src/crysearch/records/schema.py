@@ -336,6 +336,30 @@ class VerdictDocument(Document, StructureFields):
     answers: dict[str, Any]
 
 
+class TrialMeasures(TypedDict):
+    """What is measured of a trial (`crysearch.study.MEASURES`); empty if it failed."""
+
+    train_loss: float | None
+    train_reconstruction: float | None
+    train_divergence: float | None
+    validation_reconstruction: float | None
+    validation_divergence: float | None
+    rises: float | None
+    roughness: float | None
+    elbo: float | None
+    evidence: float | None
+    reconstruction_train: float | None
+    reconstruction_held_out: float | None
+    unused_coordinates: float | None
+    replica_distance: float | None
+    replica_correlation: float | None
+    nearest_correlation: float | None
+    share_near: float | None
+    energy_mean: float | None
+    energy_lowest: float | None
+    distinct_low: int | None
+
+
 class TrialDocument(Document):
     """One training of a study: a variant of the generative model with one seed.
 
@@ -354,7 +378,7 @@ class TrialDocument(Document):
     parameter_count: int | None
     history: dict[str, Any] | None
     reference_ids: list[str]
-    measures: dict[str, Any]
+    measures: TrialMeasures
     diagnostics: dict[str, Any]
     crystals: int | None
     near: int | None
