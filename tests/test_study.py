@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from crysearch.errors import SpecError
 from crysearch.records.filters import parse_filters
@@ -119,6 +122,12 @@ def test_a_file_and_its_faults(tmp_path):
     file.write_text("seeds: none\n")
     with pytest.raises(SpecError, match=r"study.yaml: the study is not valid:\n  seeds: 'none'"):
         StudySpec.from_yaml(file)
+
+
+def test_the_example_of_the_page_is_a_study():
+    page = (Path(__file__).parents[1] / "docs" / "hvae-study.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
+    assert StudySpec.build(example).variant("annealed").generative.annealing_epochs == 500
 
 
 def test_measures_have_different_keys_and_labels():
