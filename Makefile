@@ -62,6 +62,7 @@ benchmark: setup  ## Measure against named peers (minutes)
 	$(BIN)/python benchmarks/launches.py
 	$(BIN)/python benchmarks/service.py
 	$(BIN)/python benchmarks/questions.py
+	$(BIN)/python benchmarks/conditional_replicas.py
 
 clean:  ## Remove the virtual environment and the caches (records stay)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis build dist

@@ -54,16 +54,29 @@ def build_study(
         The engine that relaxes.
     """
     # The same encoder and decoder, 200 → 50 → 25 → 12 → 2 and its mirror image, everywhere.
-    model = {"hidden_layers": [50, 25, 12], "latent_dimension": 2, "epochs": 2000}
+    model = {"hidden_layers": [50, 25, 12], "latent_dimension": 2}
+    trainings = {
+        "adam": {"optimizer": "adam", "epochs": 2000},
+        # With the usual step size, or with larger initial weights, it learns nothing or diverges.
+        "sgd": {
+            "optimizer": "sgd",
+            "learning_rate": 0.01,
+            "initial_weight_scale": 1.0,
+            "epochs": 4000,
+        },
+    }
     variants = []
-    for optimizer in ("adam", "sgd"):
-        plain = {"model": "vae", "optimizer": optimizer, **model}
-        hamiltonian = {"model": "hvae", "optimizer": optimizer, **model}
-        names = [f"vae-{optimizer}", f"vae-{optimizer}-equal-time"]
+    for optimizer, training in trainings.items():
+        plain = {"model": "vae", **model, **training}
+        hamiltonian = {"model": "hvae", **model, **training}
+        # No leapfrog steps: the plain model, whose divergence is drawn as the other's must be.
+        sampled = {**hamiltonian, "hamiltonian": {"leapfrog_steps": 0}}
+        names = [f"vae-{optimizer}", f"vae-{optimizer}-sampled", f"vae-{optimizer}-equal-time"]
         variants += [
             {"name": names[0], "generative": plain},
+            {"name": names[1], "generative": sampled},
             {"name": f"hvae-{optimizer}", "generative": hamiltonian, "baselines": names},
-            {"name": names[1], "generative": plain, "equal_time": True},
+            {"name": names[2], "generative": plain, "equal_time": True},
         ]
     return StudySpec.build(
         {
