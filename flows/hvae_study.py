@@ -71,12 +71,15 @@ def build_study(
         hamiltonian = {"model": "hvae", **model, **training}
         # No leapfrog steps: the plain model, whose divergence is drawn as the other's must be.
         sampled = {**hamiltonian, "hamiltonian": {"leapfrog_steps": 0}}
-        names = [f"vae-{optimizer}", f"vae-{optimizer}-sampled", f"vae-{optimizer}-equal-time"]
+        # Published, and with the momenta as they were drawn in the loss instead of their mean.
+        drawn = {**hamiltonian, "hamiltonian": {"initial_kinetic_term": "drawn"}}
+        names = [f"vae-{optimizer}", f"vae-{optimizer}-equal-time", f"vae-{optimizer}-sampled"]
         variants += [
             {"name": names[0], "generative": plain},
-            {"name": names[1], "generative": sampled},
+            {"name": names[1], "generative": plain, "equal_time": True},
             {"name": f"hvae-{optimizer}", "generative": hamiltonian, "baselines": names},
-            {"name": names[2], "generative": plain, "equal_time": True},
+            {"name": names[2], "generative": sampled},
+            {"name": f"hvae-{optimizer}-drawn", "generative": drawn, "baselines": names},
         ]
     return StudySpec.build(
         {

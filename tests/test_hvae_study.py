@@ -23,8 +23,18 @@ def flow():
 
 def test_what_is_written_out_there_is_the_default(flow):
     spec, default = flow.build_study(), StudySpec.build({})
-    assert spec.identifier == default.identifier
+    assert spec.known.search_id == default.known.search_id
+    for field in ("seeds", "equal_time_factor", "crystals", "relaxations", "evidence_samples"):
+        assert getattr(spec, field) == getattr(default, field)
     assert flow.build_study(seeds=3).seeds == 3
+
+
+def test_what_is_compared_differs_in_one_thing(flow):
+    spec = flow.build_study()
+    for variant in spec.variants:
+        for name in variant.baselines:
+            mine, its = variant.generative.model_dump(), spec.variant(name).generative.model_dump()
+            assert {key for key in mine if mine[key] != its[key]} <= {"model", "hamiltonian"}
 
 
 def test_the_flow_has_a_job_for_each_variant(flow):

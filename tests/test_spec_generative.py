@@ -136,11 +136,13 @@ def test_defaults_and_choices_are_those_of_the_models():
 
     from crysearch.generative.base import OPTIMIZERS
     from crysearch.generative.hamiltonian import TEMPERINGS
+    from crysearch.generative.hvae import KINETIC_TERMS
     from crysearch.generative.likelihoods import LIKELIHOODS
     from crysearch.generative.registry import available_models, model_class
 
     assert set(get_args(spec_generative.Likelihood)) == set(LIKELIHOODS)
     assert set(get_args(spec_generative.Tempering)) == set(TEMPERINGS)
+    assert set(get_args(spec_generative.KineticTerm)) == set(KINETIC_TERMS)
     assert set(get_args(spec_generative.Optimizer)) == set(OPTIMIZERS)
     assert {"vae", spec_generative.HAMILTONIAN} == set(available_models())
     for model in available_models():

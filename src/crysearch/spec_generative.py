@@ -11,6 +11,7 @@ from crysearch.spec_parts import SpecPart
 # Those of crysearch.generative, which takes torch to import.
 Likelihood = Literal["bernoulli", "gaussian", "continuous-bernoulli"]
 Tempering = Literal["quadratic", "none"]
+KineticTerm = Literal["mean", "drawn"]
 Optimizer = Literal["adam", "sgd"]
 Condition = Literal["none", "energy", "density"]
 
@@ -41,6 +42,11 @@ class HamiltonianSpec(SpecPart):
     )
     initial_inverse_temperature: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="β₀ at the start of the training."
+    )
+    initial_kinetic_term: KineticTerm = Field(
+        "mean",
+        description="½ β₀ ρ₀² in the loss: by its `mean`, as published, or as `drawn`, with less "
+        "noise where the steps change the momenta little.",
     )
 
 

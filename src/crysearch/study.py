@@ -99,28 +99,13 @@ class VariantSpec(SpecPart):
     )
 
 
-def _variant(
-    model: str, optimizer: str, equal_time: bool = False, baselines: tuple[str, ...] = ()
-) -> VariantSpec:
-    return VariantSpec(
-        name=f"{model}-{optimizer}{'-equal-time' if equal_time else ''}",
-        generative=GenerativeSpec.model_validate({"model": model, "optimizer": optimizer}),
-        equal_time=equal_time,
-        baselines=baselines,
-    )
-
-
 def _default_variants() -> tuple[VariantSpec, ...]:
-    """The Hamiltonian autoencoder against the plain one, at equal epochs and at equal time."""
-    variants: list[VariantSpec] = []
-    for optimizer in ("adam", "sgd"):
-        plain, longer = _variant("vae", optimizer), _variant("vae", optimizer, True)
-        variants += [
-            plain,
-            _variant("hvae", optimizer, baselines=(plain.name, longer.name)),
-            longer,
-        ]
-    return tuple(variants)
+    """The Hamiltonian autoencoder against the plain one."""
+    hamiltonian = GenerativeSpec.model_validate("hvae")
+    return (
+        VariantSpec(name="vae"),
+        VariantSpec(name="hvae", generative=hamiltonian, baselines=("vae",)),
+    )
 
 
 class StudySpec(WholeSpec):

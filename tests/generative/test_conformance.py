@@ -35,7 +35,9 @@ def test_contract_of_other_architectures(name, changes, small):
     check_model(name, small, architecture={"hidden_layers": (9, 5), **changes})
 
 
-@pytest.mark.parametrize("changes", [{"leapfrog_steps": 0}, {"tempering": "none"}])
+@pytest.mark.parametrize(
+    "changes", [{"leapfrog_steps": 0}, {"tempering": "none", "initial_kinetic_term": "drawn"}]
+)
 def test_contract_of_other_hamiltonian_settings(changes, small):
     check_model("hvae", small, architecture={"hidden_layers": (9, 5), **changes})
 

@@ -123,6 +123,25 @@ def test_variance_falls_and_the_bound_rises_with_the_number_of_steps(seed):
     assert variances[-1] < 0.7 * variances[0]
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_drawn_kinetic_term_is_the_logarithm_of_the_weight(likelihood):
+    _, _, model, network = pair(likelihood, leapfrog_steps=3, initial_kinetic_term="drawn")
+    batch, noise = batch_and_noise(model, 20)
+    with torch.no_grad():
+        weights = model._log_weights(network, batch, None, noise)
+        torch.testing.assert_close(-sum(model._loss_terms(network, batch, None, noise)), weights)
+
+
+@pytest.mark.parametrize(("step", "quieter"), [(1e-3, "drawn"), (0.05, "drawn")])
+def test_which_kinetic_term_is_quieter(step, quieter):
+    """For short steps both momenta are nearly one: their noise cancels only if both are drawn."""
+    _, drawn, mean = linear(3, 50_000, step=step)
+    variances = {"drawn": float(drawn.var()), "mean": float(mean.var())}
+    assert min(variances, key=variances.get) == quieter
+    if step < 0.01:  # the variance of half a squared momentum in two dimensions
+        assert variances["mean"] - variances["drawn"] == pytest.approx(1.0, rel=0.2)
+
+
 class _Loss(torch.nn.Module):
     def __init__(self, model, network, noise):
         super().__init__()
@@ -206,6 +225,7 @@ def test_located_points_have_a_higher_joint_density(silicon):
         ({"initial_step_size": 0.5}, "initial_step_size is 0.5; give a number above 0 and below"),
         ({"tempering": "linear"}, "tempering is 'linear'; choose one of: quadratic, none"),
         ({"initial_inverse_temperature": 1.0}, "initial_inverse_temperature is 1.0"),
+        ({"initial_kinetic_term": "none"}, "initial_kinetic_term is 'none'; choose one of: mean"),
     ],
 )
 def test_impossible_settings(changes, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -128,6 +129,7 @@ def plot_study_measures(
             f"none of {len(variants)} variants has a measure (field variants.measures): see the "
             "field reason of the trials that failed"
         )
+    styles = _styles(variants, trials)
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
     with house_style(path):
@@ -137,7 +139,7 @@ def plot_study_measures(
             if place >= len(shown):
                 axes.set_axis_off()
                 continue
-            _draw_measure(axes, shown[place], variants, trials)
+            _draw_measure(axes, shown[place], variants, trials, styles)
             names = [v["name"] for v in variants] if place % columns == 0 else []
             axes.set_yticks(range(len(variants)), names or [""] * len(variants))
             axes.set_ylim(len(variants) - 0.4, -0.6)
@@ -178,7 +180,7 @@ def _band(
     parts = [slice(*ends) for ends in pairwise(borders)]
     middle = [x[part].mean() for part in parts]
     low, high = ([f(losses[:, part]) for part in parts] for f in (np.min, np.max))
-    axes.fill_between(middle, low, high, color=colour, alpha=0.18, lw=0)
+    axes.fill_between(middle, low, high, color=colour, alpha=0.13, lw=0)
     means = [losses[:, part].mean() for part in parts]
     dashes = _DASHES[place % len(_DASHES)]
     axes.plot(middle, means, ls=dashes, color=colour, label=name)
@@ -197,7 +199,11 @@ def _loss_axis(axes: Axes, losses: Sequence[NDArray[np.float64]]) -> None:
 
 
 def _draw_measure(
-    axes: Axes, measure: Measure, variants: Sequence[Document], trials: Sequence[Document]
+    axes: Axes,
+    measure: Measure,
+    variants: Sequence[Document],
+    trials: Sequence[Document],
+    styles: Mapping[str, int],
 ) -> None:
     for place, variant in enumerate(variants):
         own = [trial for trial in trials if trial["variant"] == variant["name"]]
@@ -212,9 +218,9 @@ def _draw_measure(
         axes.plot(
             [mean],
             [place],
-            _MARKERS[place % len(_MARKERS)],
+            _MARKERS[styles[variant["name"]]],
             ms=5,
-            color=_COLOURS[place % len(_COLOURS)],
+            color=_COLOURS[styles[variant["name"]]],
             mec=BLACK,
             mew=0.6,
             zorder=3,
@@ -223,6 +229,18 @@ def _draw_measure(
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.set_title(_wrapped(measure), loc="left", fontsize=8)
+
+
+def _styles(variants: Sequence[Document], trials: Sequence[Document]) -> dict[str, int]:
+    """Place of each variant among those of its optimiser: its colour and marker."""
+    optimizers = {trial["variant"]: trial["generative"].get("optimizer") for trial in trials}
+    seen: Counter[str | None] = Counter()
+    styles = {}
+    for variant in variants:
+        optimizer = optimizers.get(variant["name"])
+        styles[variant["name"]] = seen[optimizer] % len(_MARKERS)
+        seen[optimizer] += 1
+    return styles
 
 
 def _wrapped(measure: Measure) -> str:

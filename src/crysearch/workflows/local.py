@@ -7,10 +7,11 @@ import warnings
 from contextlib import suppress
 from typing import Any
 
-from jobflow import JobStore, run_locally
+from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from crysearch.errors import DatabaseAbsent, RecordsError
+from crysearch.records import RecordStore
 from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
 from crysearch.workflows.context import check_device, job_records
@@ -46,27 +47,37 @@ def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
     flow = CrystalSearchMaker(sampling_jobs=1, until=until).make(spec)
     check_device(spec)
     with job_records() as records:
-        stages.check_unchanged(records, spec)
-        stages.keep_reference_files(records, spec)
-        stages.open_search(records, spec)
-        try:
-            with interrupts_kept():
-                run_flow(flow)
-        except KeyboardInterrupt:
-            stages.finish_search(records, spec, "interrupted")
-            raise
-        except DatabaseAbsent:
-            raise
-        except Exception:
-            with suppress(RecordsError):  # the stage has said why
-                stages.finish_search(records, spec, "failed")
-            raise
+        open_search(records, spec)
+        run_recorded(records, spec, flow)
         summary = stages.finished_summary(records, spec, "verdicts")
         stages.finish_search(records, spec, "paused" if summary is None else "complete")
         return summary or {}
 
 
-def run_flow(flow: Any) -> None:
+def open_search(records: RecordStore, spec: SearchSpec) -> None:
+    """Make the document of a search, or check that it is still the one that began."""
+    stages.check_unchanged(records, spec)
+    stages.keep_reference_files(records, spec)
+    stages.open_search(records, spec)
+
+
+def run_recorded(records: RecordStore, spec: SearchSpec, flow: Flow) -> None:
+    """Run a flow here; an interrupt or a failure is written to the search before it goes on."""
+    try:
+        with interrupts_kept():
+            _run(flow)
+    except KeyboardInterrupt:
+        stages.finish_search(records, spec, "interrupted")
+        raise
+    except DatabaseAbsent:
+        raise
+    except Exception:
+        with suppress(RecordsError):  # the stage has said why
+            stages.finish_search(records, spec, "failed")
+        raise
+
+
+def _run(flow: Flow) -> None:
     """Run a flow of jobs whose results are in the records, one job after the other."""
     # Outputs of jobs are small summaries that only this run needs; results are in the records.
     logging.getLogger("jobflow").setLevel(logging.WARNING)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from fireworks import LaunchPad
 from jobflow import Flow, Job, JobConfig, Maker, Response, job
 
-from crysearch.errors import DatabaseAbsent, RecordsError, SpecError
+from crysearch.errors import SpecError
 from crysearch.generative import available_models
 from crysearch.study import StudySpec
 from crysearch.workflows import jobs, stages
 from crysearch.workflows.context import check_device, job_records, validate
-from crysearch.workflows.interrupts import interrupts_kept
 from crysearch.workflows.jobs import BATCHED, CPU, named
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
-from crysearch.workflows.local import run_flow
+from crysearch.workflows.local import open_search, run_recorded
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.study.conclude import conclude
 from crysearch.workflows.study.relaxing import relax_pending, relaxing_summary
@@ -166,19 +164,8 @@ def run_study(spec: StudySpec) -> dict[str, Any]:
     known = spec.known
     check_device(known)
     with job_records() as records:
-        _open(records, spec)
-        try:
-            with interrupts_kept():
-                run_flow(flow)
-        except KeyboardInterrupt:
-            stages.finish_search(records, known, "interrupted")
-            raise
-        except DatabaseAbsent:
-            raise
-        except Exception:
-            with suppress(RecordsError):  # the stage has said why
-                stages.finish_search(records, known, "failed")
-            raise
+        open_search(records, known)
+        run_recorded(records, known, flow)
         summary = stages.finished_summary(records, known, stage_name(spec, CONCLUDING))
         assert summary is not None, "the flow ends with the conclusion"
         return summary
@@ -195,7 +182,7 @@ def submit_study(spec: StudySpec, launchpad: LaunchPad | None = None) -> Submiss
     flow = GenerativeStudyMaker().make(spec)
     known = spec.known
     with job_records() as records:
-        _open(records, spec)
+        open_search(records, known)
         if stages.finished_summary(records, known, stage_name(spec, CONCLUDING)) is not None:
             stages.finish_search(records, known, "paused")
             return Submission(known.search_id, "complete")
@@ -204,11 +191,3 @@ def submit_study(spec: StudySpec, launchpad: LaunchPad | None = None) -> Submiss
     earlier = submitted_before(pad, metadata)
     state, fw_ids = earlier or ("added", add_to(pad, flow, metadata))
     return Submission(known.search_id, state, fw_ids)
-
-
-def _open(records: Any, spec: StudySpec) -> None:
-    """Make the search that the documents of the study belong to."""
-    known = spec.known
-    stages.check_unchanged(records, known)
-    stages.keep_reference_files(records, known)
-    stages.open_search(records, known)
