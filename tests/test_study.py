@@ -88,3 +88,53 @@ def test_equal_time_multiplies_the_epochs_and_nothing_else():
     short, long = spec.generative_of("short"), spec.generative_of("long")
     assert long.epochs == 2.5 * short.epochs
     assert long.model_copy(update={"epochs": short.epochs}) == short
+
+
+def test_the_identifier_follows_what_can_change_a_result():
+    spec = StudySpec.build(SMALL_STUDY)
+    assert StudySpec.build(spec.model_dump(mode="json")) == spec
+    renamed = SMALL_STUDY | {"name": "n", "search": SMALL_STUDY["search"] | {"name": "n"}}
+    assert StudySpec.build(renamed).identifier == spec.identifier
+    changes = [
+        {"seeds": 3},
+        {"crystals": 1001},
+        {"relaxations": 1},
+        {"low_energy": 0.3},
+        {"search": SMALL_STUDY["search"] | {"seed": 4}},
+        {"variants": SMALL_STUDY["variants"][:1]},
+    ]
+    found = {StudySpec.build(SMALL_STUDY | change).identifier for change in changes}
+    assert len(found | {spec.identifier}) == len(changes) + 1
+
+
+def test_its_documents_belong_to_a_search_of_their_own():
+    """Without quotas, so that no crystals of another run mix with those of the study."""
+    spec = StudySpec.build(SMALL_STUDY)
+    assert spec.known.search_id != spec.search.search_id
+    assert set(spec.known.screening.quotas.model_dump().values()) == {0}
+    same = {"fingerprint", "replicas", "relaxation", "references", "seed", "formula_units"}
+    assert spec.known.model_dump(include=same) == spec.search.model_dump(include=same)
+
+
+def test_a_file_and_its_faults(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text("seeds: 3\nvariants: [{name: a, generative: hvae}]\n")
+    assert StudySpec.from_yaml(file).variants[0].generative.model == "hvae"
+    file.write_text("seeds: none\n")
+    with pytest.raises(SpecError, match=r"study.yaml: the study is not valid:\n  seeds: 'none'"):
+        StudySpec.from_yaml(file)
+
+
+def test_the_example_of_the_page_is_a_study():
+    page = (Path(__file__).parents[1] / "docs" / "hvae-study.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
+    assert StudySpec.build(example).variant("annealed").generative.annealing_epochs == 500
+
+
+def test_measures_have_different_keys_and_labels():
+    assert len({m.key for m in MEASURES}) == len({m.label for m in MEASURES}) == len(MEASURES)
+
+
+def test_measures_are_the_fields_that_trials_can_be_filtered_by():
+    assert list(TrialMeasures.__annotations__) == [measure.key for measure in MEASURES]
+    assert parse_filters("trials", ["measures.roughness<0.01"])
