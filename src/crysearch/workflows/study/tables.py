@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prettytable import PrettyTable, TableStyle
+
 from crysearch.study import MEASURES, Measure
 
 Document = Mapping[str, Any]
@@ -13,10 +15,10 @@ Document = Mapping[str, Any]
 def markdown_tables(study: Document) -> str:
     """Return the tables of a document of ``studies``: variants, differences, controls, sentences.
 
-    Intervals are 95 % intervals of the mean, written as mean ± half their width.
+    Intervals are 95 % intervals of the mean, written as mean ± half their width; differences whose
+    interval excludes 0 are bold.
     """
-    parts = [_variants(study), *(_difference(entry) for entry in study["differences"])]
-    parts.append(_controls(study))
+    parts = [_variants(study), _differences(study), _controls(study)]
     parts.append("\n".join(f"- {sentence}" for sentence in study["sentences"]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -44,14 +46,24 @@ def _variants(study: Document) -> str:
     return _table(["", *(variant["name"] for variant in variants)], rows)
 
 
-def _difference(entry: Document) -> str:
+def _differences(study: Document) -> str:
+    entries = study["differences"]
+    if not entries:
+        return ""
+    names = [f"{entry['variant']} − {entry['baseline']}" for entry in entries]
+    most = max(values["n"] for entry in entries for values in entry["measures"].values())
     rows = [
-        [_label(measure), _interval(values), str(values["n"]), values["outcome"]]
+        [_label(measure), *(_compared(entry["measures"][measure.key], most) for entry in entries)]
         for measure in MEASURES
-        for values in (entry["measures"][measure.key],)
-        if values["n"]
+        if any(entry["measures"][measure.key]["n"] for entry in entries)
     ]
-    return _table([f"{entry['variant']} − {entry['baseline']}", "difference", "pairs", ""], rows)
+    return _table([f"mean difference over {most} pairs, or as many as given", *names], rows)
+
+
+def _compared(values: Document, most: int) -> str:
+    text = _interval(values)
+    text = f"**{text}**" if values["outcome"] in ("higher", "lower") else text
+    return text if values["n"] == most else f"{text} ({values['n']})"
 
 
 def _controls(study: Document) -> str:
@@ -76,8 +88,11 @@ def _label(measure: Measure) -> str:
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heading, ["---", *("--:" for _ in heading[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    table = PrettyTable(list(heading), align="r")
+    table.align[heading[0]] = "l"
+    table.set_style(TableStyle.MARKDOWN)
+    table.add_rows([list(row) for row in rows])
+    return table.get_string()
 
 
 def _interval(values: Document) -> str:
