@@ -45,8 +45,8 @@ class HamiltonianSpec(SpecPart):
     )
     initial_kinetic_term: KineticTerm = Field(
         "mean",
-        description="½ β₀ ρ₀² in the loss: by its `mean`, as published, or as `drawn`, with less "
-        "noise where the steps change the momenta little.",
+        description="½ β₀ ρ₀² in the recorded loss: by its `mean`, as published, or as `drawn`; "
+        "the training is the same.",
     )
 
 

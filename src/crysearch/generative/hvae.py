@@ -95,7 +95,7 @@ class HamiltonianVariationalAutoencoder(DenseAutoencoder):
     initial_inverse_temperature : float
         β₀ before training, between 0 and 1 (neither included).
     initial_kinetic_term : {"mean", "drawn"}
-        How ½ β₀ ρ₀·ρ₀ enters the loss: by its mean, as published, or as it was drawn.
+        How ½ β₀ ρ₀·ρ₀ enters the recorded loss: by its mean, as published, or as it was drawn.
 
     Raises
     ------
@@ -104,9 +104,10 @@ class HamiltonianVariationalAutoencoder(DenseAutoencoder):
 
     Notes
     -----
-    ρ₀ and ρ_K have much in common where the steps change the momentum little. Taking one by its
-    mean and not the other then adds noise, up to the variance d/2 of ½ ρ_K·ρ_K, instead of
-    removing some: with "drawn" the estimate has the smaller variance there, and the same mean.
+    ½ β₀ ρ₀·ρ₀ does not depend on any weight (ρ₀ is drawn from N(0, 1/β₀)): the choice of
+    `initial_kinetic_term` changes the recorded loss, not the training. ρ₀ and ρ_K have much in
+    common where the steps change the momentum little. Taking one by its mean and not the other
+    then adds noise to the loss, up to the variance d/2 of ½ ρ_K·ρ_K, instead of removing some.
     """
 
     name: ClassVar[str] = "hvae"
