@@ -18,6 +18,7 @@ SCIENCE = (
     "screening",
     "relaxation",
     "potentials",
+    "datasets",
     "analysis",
     "references",
 )

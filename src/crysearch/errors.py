@@ -39,6 +39,10 @@ class TrainingError(CrysearchError):
     """A generative model could not be trained, stored or loaded."""
 
 
+class DatasetError(CrysearchError):
+    """Reference calculations cannot be read, written or used as a data set."""
+
+
 class RelaxationError(CrysearchError):
     """A relaxation engine is unknown, missing or misused."""
 

@@ -19,12 +19,22 @@ from pymatgen.core import Composition, Lattice, Structure
 
 from crysearch import __version__
 from crysearch.errors import RecordsError
-from crysearch.records import RecordStore, batches, documents, schema, study, verification
+from crysearch.records import (
+    RecordStore,
+    batches,
+    datasets,
+    documents,
+    schema,
+    study,
+    verification,
+)
 from crysearch.records.values import (
     deterministic_id,
+    from_binary_array,
     from_binary_vector,
     structure_document,
     structure_from_document,
+    to_binary_array,
     to_binary_vector,
 )
 
@@ -149,6 +159,24 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "sentences": ["No difference seen."],
             "parents": ["a", "b"],
         },
+        "datasets": {
+            "name": "silicon",
+            "method": "PBE",
+            "seed": 0,
+            "fractions": {"train": 1.0, "validation": 0.0, "test": 0.0},
+        },
+        "configurations": {
+            "structure": structure,
+            "dataset": "d",
+            "key": "k",
+            "index": np.int64(4),
+            "method": "PBE",
+            "fingerprint": np.ones(3),
+            "energy": np.float64(-43.0),
+            "forces": np.zeros((8, 3)),
+            "stress": np.zeros(6),
+            "split": "train",
+        },
     }
     return BUILDERS[kind](**{"search": "s", "created_at": NOON} | fields[kind] | changes)
 
@@ -167,6 +195,8 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "verdicts": verification.verdict_document,
     "trials": study.trial_document,
     "studies": study.study_document,
+    "datasets": datasets.dataset_document,
+    "configurations": datasets.configuration_document,
 }
 
 
@@ -242,6 +272,8 @@ def test_what_is_not_a_number_is_null(diamond: Structure) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
+        ("datasets", {"status": "done"}, "choose one of importing, complete"),
+        ("configurations", {"split": "exam"}, "choose one of train, validation, test"),
         ("searches", {"status": "done"}, "status is 'done': choose one of submitted, running"),
         ("references", {"status": "good"}, "sound, set_aside"),
         ("replicas", {"kind": "lattice"}, "grid, random, interpolation"),
@@ -338,6 +370,21 @@ def test_what_is_no_vector_is_refused(values: Any) -> None:
 def test_what_is_no_stored_vector_is_refused(value: Any) -> None:
     with pytest.raises(RecordsError, match="stored vector"):
         from_binary_vector(value)
+
+
+@given(st.lists(st.floats(), max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_arrays_in_double_precision_survive_exactly(values: list[float]) -> None:
+    table = np.array(values[: len(values) // 3 * 3]).reshape(-1, 3)
+    found = from_binary_array(to_binary_array(table), table.shape)
+    np.testing.assert_array_equal(found, table)
+
+
+def test_arrays_of_another_shape_are_refused() -> None:
+    with pytest.raises(RecordsError, match=r"does not have the shape \(2, 3\)"):
+        from_binary_array(to_binary_array(np.zeros(5)), (2, 3))
+    with pytest.raises(RecordsError, match="does not have the shape"):
+        from_binary_array(b"12345", (1,))
 
 
 # --- structures --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from crysearch import __version__
 from crysearch.cli import (
     ask,
+    data,
     db,
     design,
     doctor,
@@ -54,6 +55,7 @@ app.command()(export.export)
 app.command()(plot.plot)
 app.command()(spec.spec)
 app.add_typer(ask.app, name="ask")
+app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 app.command()(init.init)
 app.command()(doctor.doctor)

@@ -362,7 +362,7 @@ def failure_document(
 
 
 def make_document(
-    search: str,
+    search: str | None,
     identifier: str,
     fields: Facts,
     seed: Seed | None,

@@ -68,6 +68,12 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
     ),
     "trials": (_within_search("study", "variant", "seed"), _index("study")),
     "studies": (_within_search("study"), _index("study"), (("created_at", -1), ("_id", 1))),
+    "datasets": (_index("name"),),
+    "configurations": (
+        _index("dataset", "index"),
+        _index("dataset", "split", "index"),
+        _index("dataset", "flags", "index"),
+    ),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

@@ -113,6 +113,28 @@ def from_binary_vector(vector: Binary) -> NDArray[np.float64]:
     return np.asarray(unpacked.data, dtype=np.float64)
 
 
+def to_binary_array(values: ArrayLike) -> bytes:
+    """Pack an array of any shape as the bytes of its numbers in double precision.
+
+    The shape is not kept; NaN and infinities are.
+    """
+    return np.asarray(values, dtype="<f8").tobytes()
+
+
+def from_binary_array(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Unpack what `to_binary_array` packed.
+
+    Raises
+    ------
+    RecordsError
+        The bytes are not those of an array of that shape.
+    """
+    try:
+        return np.frombuffer(data, dtype="<f8").reshape(shape).astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise RecordsError(f"A stored array does not have the shape {shape}: {error}.") from error
+
+
 def structure_document(structure: Structure) -> dict[str, Any]:
     """Return a structure as the fields of a document.
 
