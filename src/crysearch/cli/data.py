@@ -259,7 +259,7 @@ def _print_dataset(found: Mapping[str, Any]) -> None:
             f", {source['licence'] or 'licence not given'}"
         )
     if found["status"] != "complete":
-        rows["status"] = "an import was interrupted: run it again"
+        rows["status"] = "an import goes on or was interrupted: run it again"
     width = max(map(len, rows))
     for heading, value in rows.items():
         typer.echo(f"{heading:<{width}}  {value}")

@@ -11,7 +11,7 @@ from bson.binary import Binary
 
 from crysearch.cli import common, verdicts
 from crysearch.records import RecordStore, queries
-from crysearch.records.values import structure_from_document
+from crysearch.records.values import from_binary_array, structure_from_document
 
 
 def show(
@@ -38,7 +38,7 @@ def show(
     typer.echo(f"{collection} {document['_id']}\n")
     hidden = (
         *("structure", "initial_structure", "fingerprint", "provenance", "_id", "input"),
-        *("answers", "levels", "verification_spec", "values"),
+        *("answers", "levels", "verification_spec", "values", "forces", "site_metadata"),
     )
     rows = [
         {"field": name, "value": value}
@@ -121,4 +121,6 @@ def _ancestry_lines(ancestry: dict[str, Any]) -> list[str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Binary):
         return list(value.as_vector().data)
+    if isinstance(value, bytes):
+        return from_binary_array(value, (-1,)).tolist()
     return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,8 @@ from crysearch.datasets.splits import DEFAULT_FRACTIONS
 from crysearch.errors import DatasetError
 from crysearch.records import RecordStore, datasets
 from crysearch.records.values import from_binary_vector
+
+logger = logging.getLogger(__name__)
 
 NUMBERS = (
     "energy_per_atom",
@@ -79,15 +82,11 @@ def new_or_known_settings(
             f"method is {method!r}, and the data set {name!r} has {known['method']!r}: energies of "
             "two methods are not comparable; give another --name for another method"
         )
-    wanted = (
-        ("seed", seed, "seed"),
-        ("split", given, "fractions"),
-        ("group", group_key, "group_key"),
-    )
-    for option, value, field_name in wanted:
-        if value is not None and value != known[field_name]:
+    asked = {"seed": seed, "fractions": given, "group_key": group_key}
+    for option, value in asked.items():
+        if value is not None and value != known[option]:
             raise DatasetError(
-                f"{option} is {value!r}, and the data set {name!r} has {known[field_name]!r}: its "
+                f"{option} is {value!r}, and the data set {name!r} has {known[option]!r}: its "
                 "splits stay as they are; leave the option out, or give another --name"
             )
     settings = known_settings(known)
@@ -99,6 +98,23 @@ def new_or_known_settings(
 def known_settings(known: Mapping[str, Any]) -> dict[str, Any]:
     fields = ("name", "method", "seed", "fractions", "group_key", "limits", "sources")
     return {field: known[field] for field in (*fields, "created_at")}
+
+
+def settled(known: Mapping[str, Any]) -> bool:
+    """Whether an import into the set has been completed."""
+    return known["status"] == "complete" or known["counts"]["configurations"] > 0
+
+
+def undo_interrupted_import(store: RecordStore, known: Mapping[str, Any] | None) -> None:
+    """Remove what an import has written that was not completed.
+
+    Otherwise the splits would depend on where it stopped.
+    """
+    if known is not None and known["status"] != "complete":
+        first = known["counts"]["configurations"]
+        query = {"dataset": known["_id"], "index": {"$gte": first}}
+        removed = store.delete("configurations", query)
+        logger.info("removed %d configurations of an interrupted import", removed)
 
 
 def read_entries(store: RecordStore, dataset: str) -> list[Entry]:

@@ -23,7 +23,9 @@ from crysearch.workflows.datasets.entries import (
     judge,
     new_or_known_settings,
     read_entries,
+    settled,
     summary_document,
+    undo_interrupted_import,
     update_entries,
 )
 
@@ -72,7 +74,8 @@ def import_files(
     """Read extended XYZ files into a data set, new or not.
 
     A configuration is identified by its geometry and labels: importing it again replaces it and
-    keeps its place and split. Suspicious configurations are flagged and kept.
+    keeps its place and split. Suspicious configurations are flagged and kept. What an interrupted
+    import has written is removed by the next.
 
     Parameters
     ----------
@@ -102,10 +105,14 @@ def import_files(
     if not paths:
         raise DatasetError("no files are given: name at least one")
     keys = keys or Keys()
-    known = store.get("datasets", datasets.dataset_id(name))
+    found = store.get("datasets", datasets.dataset_id(name))
+    # Where the first import was interrupted, nothing is settled.
+    known = found if found is not None and settled(found) else None
     settings = new_or_known_settings(known, name, method, fractions, seed, group_key, limits)
     dataset = datasets.dataset_id(name)
+    undo_interrupted_import(store, found)
     entries = read_entries(store, dataset)
+    before = summary_document(settings, entries, "importing")
     present = {entry.facts.key: entry for entry in entries}
     by_key = dict(present)
     read: set[str] = set()
@@ -131,7 +138,7 @@ def import_files(
     settings["sources"] = list(sources.values())
     changed = judge(entries, settings)
     store.ensure_indexes()
-    store.upsert("datasets", [summary_document(settings, entries, "importing")])
+    store.upsert("datasets", [before])
     written: set[str] = set()
     batch: list[dict[str, Any]] = []
     for path in paths:

@@ -19,6 +19,7 @@ from crysearch.workflows.datasets.entries import (
     known_settings,
     read_entries,
     summary_document,
+    undo_interrupted_import,
     update_entries,
 )
 
@@ -26,7 +27,7 @@ from crysearch.workflows.datasets.entries import (
 def check_dataset(
     store: RecordStore, name: str, limits: Limits | None = None
 ) -> tuple[dict[str, Any], list[tuple[int, str, str]]]:
-    """Check a data set again, and write the flags.
+    """Check a data set again, and write the flags; an interrupted import is undone.
 
     Parameters
     ----------
@@ -44,9 +45,10 @@ def check_dataset(
     settings = known_settings(known)
     if limits is not None:
         settings["limits"] = asdict(limits)
+    undo_interrupted_import(store, known)
     entries = read_entries(store, known["_id"])
     update_entries(store, known["_id"], judge(entries, settings))
-    document = summary_document(settings, entries, known["status"])
+    document = summary_document(settings, entries, "complete")
     store.upsert("datasets", [document])
     findings = [
         (entry.index, reason, detail)
@@ -73,11 +75,16 @@ def read_dataset(
     Raises
     ------
     DatasetError
-        There is no such split.
+        There is no such split, or an import was interrupted.
     """
     if split is not None and split not in SPLITS:
         raise DatasetError(f"split is {split!r}: choose one of {', '.join(SPLITS)}")
     found = datasets.resolve_dataset(store, name)
+    if found["status"] != "complete":
+        raise DatasetError(
+            f"an import into the data set {name!r} was interrupted or goes on: import again, or "
+            f"undo it with `crysearch data check {name}`"
+        )
     query: dict[str, Any] = {} if split is None else {"split": split}
     if not flagged:
         query["flags"] = []
