@@ -79,15 +79,44 @@ def test_energies_are_compared_with_those_of_the_composition() -> None:
     for wrong in (3, 20, 41):
         energy = facts[wrong].energy_per_atom
         assert energy is not None
-        facts[wrong] = replace(facts[wrong], energy_per_atom=energy + 2.0)
+        facts[wrong] = replace(facts[wrong], energy_per_atom=energy + 7.0)
     assert flags(facts) == {i: ["energy_outlier"] for i in (3, 20, 41)}
+
+
+def test_a_compound_is_compared_with_itself() -> None:
+    rng = np.random.default_rng(2)
+    facts = [
+        facts_of(label(rattled(i, symbols), 8 * (energy + rng.normal(0, 0.02))))
+        for symbols, energy in (("Na8", -1.3), ("Cl8", -1.8), ("Na4Cl4", -3.4))
+        for i in range(20)
+    ]
+    assert flags(facts) == {}
+    # Two elements of low energy among many compounds: fitted, not compared.
+    few = [*facts[:2], *facts[20:22], *facts[40:]]
+    assert flags(few) == {}
+    few[0] = replace(few[0], energy_per_atom=6.0)
+    assert flags(few) == {0: ["energy_outlier"]}
+    wrong = facts[50].energy_per_atom
+    assert wrong is not None
+    facts[50] = replace(facts[50], energy_per_atom=wrong - 0.3)
+    assert flags(facts) == {50: ["energy_outlier"]}
+
+
+def test_a_tail_of_high_energies_is_sound_and_one_of_low_ones_is_not() -> None:
+    tail = np.random.default_rng(0).exponential(0.5, size=200)
+    above = [facts_of(label(rattled(i), 8 * (-5 + e))) for i, e in enumerate(tail)]
+    below = [facts_of(label(rattled(i), 8 * (-5 - e))) for i, e in enumerate(tail)]
+    assert flags(above) == {}
+    deviations = (tail - np.median(tail)) / (1.4826 * np.median(np.abs(tail - np.median(tail))))
+    assert list(flags(below)) == list(np.flatnonzero(deviations > 6))
+    assert len(flags(below)) > 0
 
 
 def test_the_limits_are_what_decides(sound: list[Facts]) -> None:
     facts = [replace(sound[0], max_force=30.0), *sound[1:]]
     assert flags(facts) == {}
     assert flags(facts, maximum_force=29.0) == {0: ["large_force"]}
-    assert len(flags(sound, energy_deviations=1.0, energy_floor=1e-6)) > 3
+    assert len(flags(sound, energy_deviations_above=1.0, energy_floor=1e-6)) > 1
 
 
 def test_repetitions_are_found_whatever_describes_them() -> None:

@@ -36,6 +36,8 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 # Fewer energies have no deviation to speak of.
 _FEWEST_ENERGIES = 8
+# Energies of formation, which a sum over atoms does not know, reach several eV/atom.
+_LEAST_OF_RARE_COMPOSITIONS = 5.0
 _TO_STANDARD_DEVIATION = 1.4826
 _FAULTS = {
     NO_ENERGY: "the energy is missing or not finite",
@@ -58,9 +60,12 @@ class Limits:
         Component of the stress, eV/Å³; 5 are 801 GPa, so that more hints at another unit.
     closest_contact : float
         Distance of two atoms over the sum of their covalent radii; less is flagged.
-    energy_deviations : float
-        Distance of an energy per atom from what the composition has us expect, in robust standard
-        deviations (1.4826 times the median absolute deviation).
+    energy_deviations_above, energy_deviations_below : float
+        Distance of an energy per atom from what is expected of the composition, in robust standard
+        deviations (1.4826 times the median absolute deviation) of the whole set. Random crystals
+        have a long tail of high energies, and none of low ones. Where fewer than eight
+        configurations have the composition, the first holds below as well, and 5 eV/atom are
+        always allowed.
     energy_floor : float
         eV/atom; no smaller distance is flagged, however narrow the energies lie.
     duplicate_distance : float
@@ -80,7 +85,8 @@ class Limits:
     net_force: float = 0.01
     maximum_stress: float = 5.0
     closest_contact: float = 0.5
-    energy_deviations: float = 20.0
+    energy_deviations_above: float = 20.0
+    energy_deviations_below: float = 6.0
     energy_floor: float = 0.2
     duplicate_distance: float = 0.001
     duplicate_energy: float = 0.001
@@ -206,32 +212,56 @@ def _outliers(facts: Sequence[Facts], limits: Limits) -> list[Finding]:
     if len(known) < _FEWEST_ENERGIES:
         return []
     energies = np.array([facts[i].energy_per_atom for i in known], dtype=np.float64)
-    away = energies - _expected([facts[i] for i in known], energies)
-    away -= np.median(away)
+    expected, own = _expected([facts[i] for i in known], energies)
+    away = energies - expected
     deviation = _TO_STANDARD_DEVIATION * float(np.median(np.abs(away)))
-    allowed = max(limits.energy_floor, limits.energy_deviations * deviation)
+    deviations = np.where(
+        (away < 0) & own, limits.energy_deviations_below, limits.energy_deviations_above
+    )
+    least = np.where(own, limits.energy_floor, _LEAST_OF_RARE_COMPOSITIONS)
+    allowed = np.maximum(least, deviations * deviation)
     return [
         Finding(
             known[k],
             "energy_outlier",
             f"{energies[k]:.4f} eV/atom is {away[k]:+.3f} from what is usual for the composition; "
-            f"{allowed:.3f} allowed",
+            f"{allowed[k]:.3f} allowed",
         )
         for k in np.flatnonzero(np.abs(away) > allowed)
     ]
 
 
-def _expected(facts: Sequence[Facts], energies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Energies per atom as sums over atoms of an energy of each element, fitted robustly."""
-    elements = sorted({element for one in facts for element in one.composition})
-    if len({one.reduced for one in facts}) == 1:
-        return np.full(len(facts), np.median(energies))
-    shares = np.array([[one.composition.get(e, 0) / one.nsites for e in elements] for one in facts])
-    start = np.linalg.lstsq(shares, energies, rcond=None)[0]
-    fit = least_squares(
-        lambda x: shares @ x - energies, start, jac=lambda x: shares, loss="soft_l1", f_scale=0.1
-    )
-    return shares @ fit.x
+def _expected(
+    facts: Sequence[Facts], energies: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Energy per atom expected of each, and whether enough others have its composition.
+
+    It is then their median; otherwise a sum over atoms of an energy of each element, fitted
+    robustly.
+    """
+    places: dict[tuple[tuple[str, int], ...], list[int]] = {}
+    for i, one in enumerate(facts):
+        places.setdefault(one.reduced, []).append(i)
+    expected = np.zeros(len(facts))
+    own = np.zeros(len(facts), dtype=bool)
+    for members in places.values():
+        if len(members) >= _FEWEST_ENERGIES:
+            expected[members] = np.median(energies[members])
+            own[members] = True
+    if not own.all():
+        elements = sorted({element for one in facts for element in one.composition})
+        shares = np.array(
+            [[one.composition.get(e, 0) / one.nsites for e in elements] for one in facts]
+        )
+        fit = least_squares(
+            lambda x: shares @ x - energies,
+            np.linalg.lstsq(shares, energies, rcond=None)[0],
+            jac=lambda x: shares,
+            loss="soft_l1",
+            f_scale=0.1,
+        )
+        expected[~own] = (shares @ fit.x)[~own]
+    return expected, own
 
 
 def _repeated(facts: Sequence[Facts], limits: Limits, names: Sequence[int]) -> list[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from typing import Any
 
@@ -96,8 +96,8 @@ def new_or_known_settings(
 
 
 def known_settings(known: Mapping[str, Any]) -> dict[str, Any]:
-    fields = ("name", "method", "seed", "fractions", "group_key", "limits", "sources")
-    return {field: known[field] for field in (*fields, "created_at")}
+    kept = ("name", "method", "seed", "fractions", "group_key", "limits", "sources")
+    return {name: known[name] for name in (*kept, "created_at")}
 
 
 def settled(known: Mapping[str, Any]) -> bool:
@@ -139,9 +139,11 @@ def read_entries(store: RecordStore, dataset: str) -> list[Entry]:
     ]
 
 
-def judge(entries: Sequence[Entry], settings: Mapping[str, Any]) -> list[Entry]:
+def judge(entries: Sequence[Entry], settings: dict[str, Any]) -> list[Entry]:
     """Check and split the set; returns the entries that are not as they were."""
-    limits = Limits(**settings["limits"])
+    known = {entry.name for entry in fields(Limits)}
+    limits = Limits(**{name: value for name, value in settings["limits"].items() if name in known})
+    settings["limits"] = asdict(limits)
     facts = [entry.facts for entry in entries]
     before = [(entry.split, entry.flags, entry.findings) for entry in entries]
     splits = assign_splits(
