@@ -23,6 +23,8 @@ def test_labels_agree_with_ase() -> None:
     assert atoms.get_potential_energy() == -34.5
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=5e-9)
     np.testing.assert_array_equal(atoms.get_stress(), stress)
+    np.testing.assert_array_equal(frame.stress_tensor, atoms.get_stress(voigt=False))
+    assert label(atoms).stress_tensor is None
     assert frame.volume == pytest.approx(atoms.get_volume())
 
 

@@ -301,13 +301,15 @@ def test_an_interrupted_addition_can_be_undone(
     assert datasets.resolve_dataset(store, "sw")["counts"] == dataset["counts"]
 
 
+@pytest.mark.parametrize("later", [range(3, 6), range(2)])
 def test_a_file_that_changes_meanwhile_is_noticed(
-    store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: range
 ) -> None:
     path = silicon_file(tmp_path / "a.extxyz", range(3))
-    monkeypatch.setattr(RecordStore, "ensure_indexes", lambda self: silicon_file(path, range(3, 6)))
+    monkeypatch.setattr(RecordStore, "ensure_indexes", lambda self: silicon_file(path, later))
     with pytest.raises(DatasetError, match="has changed while it was read; import it again"):
         load(store, path)
+    assert datasets.resolve_dataset(store, "sw")["status"] == "importing"
 
 
 def test_other_limits_change_the_flags(store: RecordStore, tmp_path: Path) -> None:

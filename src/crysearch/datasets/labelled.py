@@ -113,6 +113,11 @@ class LabelledStructure:
         return float(abs(np.linalg.det(self.cell)))
 
     @property
+    def stress_tensor(self) -> NDArray[np.float64] | None:
+        """The stress as a symmetric tensor, eV/Å³, shape (3, 3)."""
+        return None if self.stress is None else self.stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+
+    @property
     def key(self) -> str:
         """A hash of geometry and labels, equal for equal calculations: 32 hexadecimal characters.
 

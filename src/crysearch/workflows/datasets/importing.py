@@ -154,6 +154,8 @@ def import_files(
             if len(batch) == datasets.BATCH:
                 store.upsert("configurations", batch)
                 batch = []
+    if written != read:
+        raise DatasetError(f"{paths[-1]}: has changed while it was read; import it again")
     store.upsert("configurations", batch)
     update_entries(store, dataset, [entry for entry in changed if entry.facts.key not in written])
     document = summary_document(settings, entries, "complete")
