@@ -9,7 +9,7 @@ import yaml
 
 from crysearch.errors import SpecError
 from crysearch.records.filters import parse_filters
-from crysearch.records.schema import TrialMeasures
+from crysearch.records.schema_studies import TrialMeasures
 from crysearch.study import MEASURES, StudySpec
 from small_study import SMALL_STUDY
 

@@ -28,6 +28,7 @@ from crysearch.records import (
     study,
     verification,
 )
+from crysearch.records.kinds import KINDS
 from crysearch.records.values import (
     deterministic_id,
     from_binary_array,
@@ -200,12 +201,12 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", list(schema.KINDS))
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_builders_give_exactly_the_fields_of_the_schema(
     kind: str, diamond: Structure, store: RecordStore
 ) -> None:
     document = build(kind, diamond)
-    assert set(document) == set(schema.KINDS[kind].__annotations__)
+    assert set(document) == set(KINDS[kind].__annotations__)
     assert document["schema_version"] == schema.SCHEMA_VERSION
     assert document["search"] == "s"
     assert document["created_at"] == NOON.replace(microsecond=123000)
@@ -216,7 +217,7 @@ def test_builders_give_exactly_the_fields_of_the_schema(
     assert store.get(kind, document["_id"]) == document
 
 
-@pytest.mark.parametrize("kind", list(schema.KINDS))
+@pytest.mark.parametrize("kind", list(KINDS))
 def test_the_same_work_has_the_same_id_and_other_work_another(
     kind: str, diamond: Structure
 ) -> None:

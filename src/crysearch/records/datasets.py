@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from pymatgen.core import Structure
 
 from crysearch.errors import RecordsError
-from crysearch.records import schema
 from crysearch.records.documents import Facts, make_document, one_of, vector
+from crysearch.records.schema_datasets import DatasetStatus, Split
 from crysearch.records.store import Projection, RecordStore
 from crysearch.records.values import deterministic_id, structure_document, to_binary_array
 
@@ -39,7 +39,7 @@ def dataset_document(
     seed: int,
     fractions: Mapping[str, float],
     search: str | None = None,
-    status: schema.DatasetStatus = "complete",
+    status: DatasetStatus = "complete",
     group_key: str | None = None,
     limits: Mapping[str, float] | None = None,
     counts: Facts | None = None,
@@ -72,7 +72,7 @@ def dataset_document(
     fields = {
         "name": name,
         "method": method,
-        "status": one_of(schema.DatasetStatus, "status", status),
+        "status": one_of(DatasetStatus, "status", status),
         "seed": seed,
         "fractions": dict(fractions),
         "group_key": group_key,
@@ -107,7 +107,7 @@ def configuration_document(
     minimum_distance: float | None = None,
     closest_contact: float | None = None,
     group: str | None = None,
-    split: schema.Split | None = None,
+    split: Split | None = None,
     flags: Sequence[str] = (),
     findings: Sequence[str] = (),
     source: Facts | None = None,
@@ -150,7 +150,7 @@ def configuration_document(
         "closest_contact": closest_contact,
         "fingerprint": vector(fingerprint),
         "group": group,
-        "split": None if split is None else one_of(schema.Split, "split", split),
+        "split": None if split is None else one_of(Split, "split", split),
         "flags": list(flags),
         "findings": list(findings),
         "source": dict(source or {}),

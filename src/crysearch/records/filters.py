@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is
 from bson.binary import Binary
 
 from crysearch.errors import RecordsError
-from crysearch.records.schema import KINDS
+from crysearch.records.kinds import KINDS
 
 _EXPRESSION = re.compile(r"\s*([A-Za-z_][\w.]*?)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
 _OPERATORS = {"<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}

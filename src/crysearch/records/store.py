@@ -17,8 +17,8 @@ from crysearch import localdb
 from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import mongodb
 from crysearch.records.indexes import INDEXES
+from crysearch.records.kinds import KINDS
 from crysearch.records.patience import Patience
-from crysearch.records.schema import KINDS
 from crysearch.records.values import plain
 
 COLLECTIONS = tuple(KINDS)

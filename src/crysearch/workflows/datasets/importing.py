@@ -30,7 +30,7 @@ from crysearch.workflows.datasets.entries import (
 )
 
 if TYPE_CHECKING:
-    from crysearch.records.schema import Split
+    from crysearch.records.schema_datasets import Split
 
 logger = logging.getLogger(__name__)
 
