@@ -16,6 +16,7 @@ SCIENCE = (
     "guiding",
     "sampling",
     "screening",
+    "packing",
     "relaxation",
     "potentials",
     "datasets",

@@ -49,7 +49,7 @@ compiled: Any = njit(cache=True, **_RULES)
 # Written with one argument more than it is called with, which type checkers do not know.
 intrinsic: Any = _intrinsic
 # Called from compiled code only: without a Python entry point it compiles in half the time.
-inner: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_RULES)
+inner: Any = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_RULES)  # type: ignore[call-overload]
 
 
 class Functions(NamedTuple):
