@@ -19,10 +19,12 @@ def check_count(field: str, value: Any, lowest: int) -> int:
     return int(value)
 
 
-def check_positive(field: str, value: Any, below: float = math.inf) -> float:
-    """Return a finite number above 0 and below a limit, or raise TrainingError."""
+def check_positive(
+    field: str, value: Any, below: float = math.inf, *, infinite: bool = False
+) -> float:
+    """Return a number above 0 and below a limit, finite or so allowed, or raise TrainingError."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0.0 < value < below:
+    if not number or not (0.0 < value < below or (infinite and value == math.inf)):
         limit = "finite" if below == math.inf else f"below {below:g}"
         raise TrainingError(f"{field} is {value!r}; give a number above 0 and {limit}.")
     return float(value)

@@ -103,7 +103,7 @@ def _same(first: NDArray[Any], second: NDArray[Any]) -> bool:
     return first.shape == second.shape and first.tobytes() == second.tobytes()
 
 
-def _global_state() -> tuple[Any, ...]:
+def global_state() -> tuple[Any, ...]:
     # The legacy state is read to see that it was not drawn from.
     numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
     words = numpy_state["state"]
@@ -185,9 +185,9 @@ def _check_refusals(case: Case) -> None:
 
 def _check_training(case: Case, epochs: int, seed: int) -> tuple[GenerativeModel, TrainingHistory]:
     model, fingerprints = case.create(), case.fingerprints
-    before, original, calls = _global_state(), fingerprints.copy(), []  # type: ignore[var-annotated]
+    before, original, calls = global_state(), fingerprints.copy(), []  # type: ignore[var-annotated]
     history = model.fit(fingerprints, epochs=epochs, seed=seed, progress=calls.append, **case.given)
-    _expect("global random state, threads and defaults are untouched", _global_state() == before)
+    _expect("global random state, threads and defaults are untouched", global_state() == before)
     _expect("fit leaves its input alone", _same(fingerprints, original))
     _expect("progress is told of every epoch", sum(calls) == epochs and min(calls) > 0)
     _expect("a trained model is fitted", model.is_fitted)
@@ -379,7 +379,7 @@ def _check_settings(case: Case) -> None:
 
 def _check_ensemble(case: Case) -> None:
     cls, seeds, calls = model_class(case.name), [5, 2, 9], []  # type: ignore[var-annotated]
-    before = _global_state()
+    before = global_state()
     ensemble = cls.fit_ensemble(
         case.arguments,
         case.fingerprints,
@@ -388,7 +388,7 @@ def _check_ensemble(case: Case) -> None:
         progress=calls.append,
         **case.given,
     )
-    _expect("an ensemble leaves the global state alone", _global_state() == before)
+    _expect("an ensemble leaves the global state alone", global_state() == before)
     _expect("progress is told of every epoch of an ensemble once", sum(calls) == 10)
     _expect("an ensemble has its seeds in order", [member.seed for member in ensemble] == seeds)
     for member in ensemble:

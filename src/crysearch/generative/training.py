@@ -142,7 +142,7 @@ def _batches(
         )
 
 
-def _flattened(network: nn.Module) -> Tensor:
+def flattened(network: nn.Module) -> Tensor:
     """Make all parameters, and their gradients, parts of one tensor for the optimiser.
 
     One update instead of a loop over parameters saves much of the time of such small layers.
@@ -202,7 +202,7 @@ def train(
     """
     noise_of_training, noise_of_validation = zip(*generators, strict=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
-    optimizer = kind([_flattened(network)], lr=settings.learning_rate, fused=True)
+    optimizer = kind([flattened(network)], lr=settings.learning_rate, fused=True)
     curves = np.full((len(generators), 4, settings.epochs), np.nan)
     failures: list[str | None] = [None] * len(generators)
     rows = training[0].shape[1]

@@ -225,4 +225,4 @@ def _array(field: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64
         raise TrainingError(
             f"{field} holds numbers that are not finite; leave this configuration out."
         )
-    return np.ascontiguousarray(array)
+    return np.array(array, order="C")
