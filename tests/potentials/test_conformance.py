@@ -12,6 +12,7 @@ import torch
 from crysearch.potentials import (
     available_potentials,
     behler_parrinello,
+    optimizers,
     symmetry_functions,
     training,
 )
@@ -122,23 +123,23 @@ def _sudden_cutoff(monkeypatch):
     monkeypatch.setattr(symmetry_functions.kernel, "evaluate", evaluate)
 
 
-def _forgotten_moments(monkeypatch):
-    original = training._restore
+def _forgotten_steps(monkeypatch):
+    original = optimizers.Lbfgs.restore
 
-    def restore(data, tag, flat, optimizer):
-        state = original(data, tag, flat, optimizer)
-        optimizer.state.clear()
-        return state
+    def restore(self, arrays):
+        original(self, arrays)
+        self._steps, self._changes = self._steps[1:], self._changes[1:]
+        self._inverses = self._inverses[1:]
 
-    monkeypatch.setattr(training, "_restore", restore)
+    monkeypatch.setattr(optimizers.Lbfgs, "restore", restore)
 
 
 def _any_checkpoint(monkeypatch):
     original = training._restore
 
-    def restore(data, tag, flat, optimizer):
-        header, _ = training.CHECKPOINTS.unpack("adam", data)
-        return original(data, header["training"], flat, optimizer)
+    def restore(data, tag, minimiser):
+        header, _ = training.CHECKPOINTS.unpack("training", data)
+        return original(data, header["training"], minimiser)
 
     monkeypatch.setattr(training, "_restore", restore)
 
@@ -154,7 +155,7 @@ def _leaking_split(monkeypatch):
 
 
 def _weights_not_kept(monkeypatch):
-    monkeypatch.setattr(training, "_keep", lambda best, flat, better, counts: None)
+    monkeypatch.setattr(training, "_keep", lambda best, weights, better: None)
 
 
 def _wrong_best_epoch(monkeypatch):
@@ -197,7 +198,7 @@ def _state_lost(monkeypatch):
         (_unseeded_weights, "resumed training gives bitwise the same weights"),
         (_global_noise, "global random state"),
         (_members_alike, "atomic energies add up|the members' mean|members differ"),
-        (_forgotten_moments, "resumed training gives bitwise the same weights"),
+        (_forgotten_steps, "resumed training gives bitwise the same weights"),
         (_any_checkpoint, "checkpoint of another seed"),
         (_leaking_split, "split has every row once"),
         (_weights_not_kept, "lowers the error|weights are those of the best epoch"),

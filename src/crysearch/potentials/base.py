@@ -135,8 +135,8 @@ class TrainablePotential(ABC):
         validation: float | Sequence[Crystal] = 0.1,
         weights: LossWeights | None = None,
         epochs: int = ...,
-        batch_size: int = ...,
-        learning_rate: float = ...,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
         patience: int = ...,
         seed: int,
         progress: Progress | None = None,
@@ -160,9 +160,10 @@ class TrainablePotential(ABC):
         weights : LossWeights, optional
         epochs : int
             At most.
-        batch_size : int
+        batch_size : int, optional
             Configurations of one step.
-        learning_rate : float
+        learning_rate : float, optional
+            Both None for the potential's own choice; refused if its optimiser has none.
         patience : int
             Training ends when no member's validation loss has fallen for so many epochs.
         seed : int

@@ -34,7 +34,8 @@ from crysearch.potentials.configuration import (
     as_configurations,
 )
 from crysearch.potentials.contraction import Selection, Stored
-from crysearch.potentials.history import FitHistory, LossWeights
+from crysearch.potentials.data import TrainingData, chunks
+from crysearch.potentials.history import FitHistory, LossWeights, Optimizer
 from crysearch.potentials.networks import ACTIVATIONS, Activation, ElementNetworks, element_rows
 from crysearch.potentials.splits import split
 from crysearch.potentials.symmetry_functions import (
@@ -42,7 +43,7 @@ from crysearch.potentials.symmetry_functions import (
     SymmetryFunctions,
     SymmetryValues,
 )
-from crysearch.potentials.training import FitSettings, TrainingData, chunks, train
+from crysearch.potentials.training import FitSettings, train
 
 PACKING = Packing("crysearch-potential", "potential")
 # Atoms whose symmetry functions are derived at once: about 100 MB in a dense crystal.
@@ -155,24 +156,28 @@ class BehlerParrinelloPotential(TrainablePotential):
         *,
         validation: float | Sequence[Crystal] = 0.1,
         weights: LossWeights | None = None,
-        epochs: int = 500,
-        batch_size: int = 32,
-        learning_rate: float = 5e-3,
-        patience: int = 100,
+        epochs: int = 300,
+        optimizer: Optimizer = "lbfgs",
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        patience: int = 50,
         seed: int,
         progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
         checkpoint_every: int = 50,
         resume: bytes | None = None,
     ) -> FitHistory:
-        """Train all members by Adam; see `TrainablePotential.fit`.
+        """Train all members; see `TrainablePotential.fit`.
+
+        With ``optimizer`` "lbfgs" an epoch is one step of limited-memory BFGS on everything; "adam"
+        takes batches (of 32, learning rate 5e-3, unless given).
 
         Symmetry functions are standardised and the energy of an atom of each element is taken out,
         by the means, deviations and least squares of all configurations given, held out or not.
         """
         weights = LossWeights() if weights is None else weights
         settings = FitSettings(
-            weights, epochs, batch_size, learning_rate, patience, checkpoint_every, seed
+            weights, epochs, optimizer, batch_size, learning_rate, patience, checkpoint_every, seed
         )
         given = as_configurations(configurations)
         sound, values = self._learnable("configurations", given)
@@ -225,8 +230,9 @@ class BehlerParrinelloPotential(TrainablePotential):
                 else {place: failure.detail for place, failure in other_values.failures.items()}
             ),
             seed=int(seed),
-            batch_size=int(batch_size),
-            learning_rate=float(learning_rate),
+            optimizer=settings.optimizer,
+            batch_size=settings.batch_size,
+            learning_rate=settings.learning_rate,
             patience=int(patience),
             maximum_epochs=int(epochs),
             weights=weights,

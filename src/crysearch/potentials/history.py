@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crysearch.errors import TrainingError
 from crysearch.generative.checks import check_positive
+
+Optimizer = Literal["lbfgs", "adam"]
+OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ class FitHistory:
     Parameters
     ----------
     train_loss, validation_loss : ndarray, shape (K, epochs)
-        The weighted loss (`LossWeights`): in training the mean over the epoch's batches, taken
-        while the weights change; in validation taken after the epoch.
+        The weighted loss (`LossWeights`), after the epoch; in training with batches the mean over
+        the epoch's batches, taken while the weights change.
     validation_energy_error : ndarray, shape (K, epochs)
         Root of the mean square, eV/atom.
     validation_force_error : ndarray, shape (K, epochs)
@@ -80,8 +83,11 @@ class FitHistory:
         Place and reason of the configurations that were left out.
     skipped_validation : dict
         The same of the configurations given for the validation.
-    seed, batch_size, patience, maximum_epochs : int
-    learning_rate : float
+    seed, patience, maximum_epochs : int
+    optimizer : str
+    batch_size : int or None
+    learning_rate : float or None
+        None where the optimiser has none.
     weights : LossWeights
     """
 
@@ -95,8 +101,9 @@ class FitHistory:
     skipped: dict[int, str]
     skipped_validation: dict[int, str]
     seed: int
-    batch_size: int
-    learning_rate: float
+    optimizer: str
+    batch_size: int | None
+    learning_rate: float | None
     patience: int
     maximum_epochs: int
     weights: LossWeights

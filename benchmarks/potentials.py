@@ -1,0 +1,120 @@
+"""Held-out errors of potentials against the size of the data set.
+
+    python benchmarks/potentials.py --data FILE.extxyz.gz [--sizes 50 100 200 500 1000]
+
+The file holds crystals with energies and forces, as `ase.io.read` takes them. Those further than
+``--window`` above the lowest energy per atom are left out. For each seed the crystals are shuffled,
+the last ``--test`` are held out, and the first 50, 100, ... trained on; a tenth of these is each
+member's validation set. Printed are means over the seeds ± their standard deviation: errors of the
+committee's mean on what was held out, of the energies in meV/atom and of the components of the
+forces in eV/Å, and the seconds of a training on one thread. The first line is the error of the one
+constant that knows nothing of the structure: the mean energy per atom, and no forces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.io import read
+from numpy.typing import NDArray
+
+from crysearch.potentials import Configuration, Prediction, create_potential
+
+COLUMNS = ("energy MAE", "energy RMSE", "force MAE", "force RMSE", "seconds")
+
+
+def load(path: Path, window: float) -> list[Configuration]:
+    """Crystals of a file within a window of the lowest energy per atom, eV."""
+    crystals = [Configuration.from_atoms(atoms) for atoms in read(path, index=":")]
+    energies = np.array([(c.energy or 0.0) / len(c) for c in crystals])
+    kept = energies <= energies.min() + window
+    print(f"{path.name}: {kept.sum()} of {len(kept)} crystals within {window:g} eV/atom")
+    return [crystal for crystal, keep in zip(crystals, kept, strict=True) if keep]
+
+
+def errors(pairs: Sequence[tuple[Configuration, float, NDArray[np.float64]]]) -> list[float]:
+    """Errors of energies (meV/atom) and forces (eV/Å): means of the absolute, then RMS."""
+    energy = np.array([1000.0 * (e - (c.energy or 0.0)) / len(c) for c, e, _ in pairs])
+    force = np.concatenate([(f - c.forces).ravel() for c, _, f in pairs])
+    found = [np.abs(energy).mean(), np.sqrt(np.square(energy).mean())]
+    return [*found, np.abs(force).mean(), np.sqrt(np.square(force).mean())]
+
+
+def measure(
+    training: Sequence[Configuration],
+    test: Sequence[Configuration],
+    architecture: dict[str, Any],
+    settings: dict[str, Any],
+    seed: int,
+) -> list[float]:
+    """Errors on the test set and seconds of the training."""
+    elements = sorted({symbol for c in training for symbol in c.elements})
+    potential = create_potential("behler-parrinello", elements=elements, **architecture)
+    start = time.perf_counter()
+    potential.fit(training, seed=seed, **settings)
+    seconds = time.perf_counter() - start
+    results = potential.evaluate(test)
+    pairs = [
+        (c, r.energy, r.forces)
+        for c, r in zip(test, results, strict=True)
+        if isinstance(r, Prediction)
+    ]
+    return [*errors(pairs), seconds]
+
+
+def line(label: str, rows: Sequence[Sequence[float]]) -> str:
+    """One line of the table: mean ± standard deviation of each column."""
+    values = np.array(rows)
+    cells = [
+        f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+        for mean, deviation, digits in zip(
+            values.mean(axis=0), values.std(axis=0), (1, 1, 3, 3, 0), strict=False
+        )
+    ]
+    return f"{label:>10}  " + "  ".join(f"{cell:>15}" for cell in cells)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500, 1000])
+    parser.add_argument("--test", type=int, default=500)
+    parser.add_argument("--window", type=float, default=2.0)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
+    arguments = parser.parse_args()
+    crystals = load(arguments.data, arguments.window)
+    rows: dict[int, list[list[float]]] = {size: [] for size in arguments.sizes}
+    constant = []
+    for seed in range(arguments.seeds):
+        order = np.random.default_rng(seed).permutation(len(crystals))
+        shuffled = [crystals[place] for place in order]
+        test, rest = shuffled[-arguments.test :], shuffled[: -arguments.test]
+        mean = float(np.mean([(c.energy or 0.0) / len(c) for c in rest]))
+        constant.append(errors([(c, mean * len(c), np.zeros((len(c), 3))) for c in test]))
+        for size in arguments.sizes:
+            if size > len(rest):
+                parser.error(f"--sizes {size}: only {len(rest)} crystals are left to train on")
+            row = measure(
+                rest[:size],
+                test,
+                {"members": arguments.members},
+                {"optimizer": arguments.optimizer},
+                seed,
+            )
+            rows[size].append(row)
+    print(f"{'crystals':>10}  " + "  ".join(f"{name:>15}" for name in COLUMNS))
+    print(line("constant", constant))
+    for size, found in rows.items():
+        print(line(str(size), found))
+
+
+if __name__ == "__main__":
+    main()
