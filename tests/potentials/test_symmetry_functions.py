@@ -165,13 +165,14 @@ def test_invariances(seed, repeats, make_crystal):
             Configuration(numbers, cell, positions + rng.normal(0, 9, 3)),
             Configuration(numbers[order], cell, positions[order]),
             Configuration(numbers, skew @ cell, positions),
+            Configuration(numbers, cell[[1, 0, 2]], positions),
             Configuration(numbers, cell, positions + rng.integers(-3, 4, (3, 3)) @ cell),
             Configuration(larger.numbers, larger.cell.array, larger.positions),
         ],
         derivatives=False,
     )
     first = values.values[:3]
-    parts = [values.values[values.starts[k] : values.starts[k + 1]] for k in range(1, 7)]
+    parts = [values.values[values.starts[k] : values.starts[k + 1]] for k in range(1, 8)]
     inverse = np.argsort(order)
     parts[2] = parts[2][inverse]
     for part in parts:

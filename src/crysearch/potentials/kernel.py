@@ -106,15 +106,15 @@ def _sort(crystals, crystal, cutoff):  # pragma: no cover - compiled
     """Wrap the atoms of a crystal into its cell and sort them into bins."""
     start, end = crystals.starts[crystal], crystals.starts[crystal + 1]
     atoms = end - start
-    cell = crystals.cells[crystal]
+    cell, positions = crystals.cells[crystal], crystals.positions
     normals = np.empty((3, 3))
     layout = np.empty((2, 3), np.int64)
     for d in range(3):
         a, b = cell[(d + 1) % 3], cell[(d + 2) % 3]
-        x, y, z = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-        volume = cell[d, 0] * x + cell[d, 1] * y + cell[d, 2] * z
-        normals[d, 0], normals[d, 1], normals[d, 2] = x / volume, y / volume, z / volume
-        height = 1.0 / math.sqrt(np.sum(normals[d] ** 2))
+        nx, ny, nz = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+        volume = cell[d, 0] * nx + cell[d, 1] * ny + cell[d, 2] * nz
+        normals[d, 0], normals[d, 1], normals[d, 2] = nx / volume, ny / volume, nz / volume
+        height = abs(volume) / math.sqrt(nx * nx + ny * ny + nz * nz)
         # No more bins than atoms: empty ones take time too.
         layout[0, d] = max(1, min(math.floor(height / cutoff), math.ceil(atoms ** (1 / 3))))
         layout[1, d] = math.ceil(cutoff * layout[0, d] / height)
@@ -123,10 +123,12 @@ def _sort(crystals, crystal, cutoff):  # pragma: no cover - compiled
     count = layout[0, 0] * layout[0, 1] * layout[0, 2]
     first = np.zeros(count + 1, np.int64)
     for atom in range(atoms):
-        position = crystals.positions[start + atom]
-        wrapped[atom] = position
+        for x in range(3):
+            wrapped[atom, x] = positions[start + atom, x]
         for d in range(3):
-            fraction = np.sum(position * normals[d])
+            fraction = 0.0
+            for x in range(3):
+                fraction += positions[start + atom, x] * normals[d, x]
             whole = math.floor(fraction)
             for x in range(3):
                 wrapped[atom, x] -= whole * cell[d, x]
