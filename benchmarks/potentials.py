@@ -7,8 +7,8 @@ The file holds crystals with energies and forces, as `ase.io.read` takes them. T
 the last ``--test`` are held out, and the first 50, 100, ... trained on; a tenth of these is each
 member's validation set. Printed are means over the seeds ± their standard deviation: errors of the
 committee's mean on what was held out, of the energies in meV/atom and of the components of the
-forces in eV/Å, and the seconds of a training on one thread. The first line is the error of the one
-constant that knows nothing of the structure: the mean energy per atom, and no forces.
+forces in eV/Å, and the CPU seconds of a training, which uses one thread. The first line is the
+error of the one constant that knows nothing of the structure: the mean energy per atom, no forces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from crysearch.potentials import Configuration, Prediction, create_potential
 
-COLUMNS = ("energy MAE", "energy RMSE", "force MAE", "force RMSE", "seconds")
+COLUMNS = ("energy MAE", "energy RMSE", "force MAE", "force RMSE", "CPU seconds")
 
 
 def load(path: Path, window: float) -> list[Configuration]:
@@ -52,12 +52,12 @@ def measure(
     settings: dict[str, Any],
     seed: int,
 ) -> list[float]:
-    """Errors on the test set and seconds of the training."""
+    """Errors on the test set and CPU seconds of the training."""
     elements = sorted({symbol for c in training for symbol in c.elements})
     potential = create_potential("behler-parrinello", elements=elements, **architecture)
-    start = time.perf_counter()
+    start = time.process_time()
     potential.fit(training, seed=seed, **settings)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     results = potential.evaluate(test)
     pairs = [
         (c, r.energy, r.forces)
@@ -91,29 +91,22 @@ def main() -> None:
     parser.add_argument("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
     arguments = parser.parse_args()
     crystals = load(arguments.data, arguments.window)
-    rows: dict[int, list[list[float]]] = {size: [] for size in arguments.sizes}
-    constant = []
-    for seed in range(arguments.seeds):
-        order = np.random.default_rng(seed).permutation(len(crystals))
-        shuffled = [crystals[place] for place in order]
-        test, rest = shuffled[-arguments.test :], shuffled[: -arguments.test]
-        mean = float(np.mean([(c.energy or 0.0) / len(c) for c in rest]))
-        constant.append(errors([(c, mean * len(c), np.zeros((len(c), 3))) for c in test]))
-        for size in arguments.sizes:
+    print(f"{'crystals':>10}  " + "  ".join(f"{name:>15}" for name in COLUMNS), flush=True)
+    for size in [0, *arguments.sizes]:
+        rows = []
+        for seed in range(arguments.seeds):
+            order = np.random.default_rng(seed).permutation(len(crystals))
+            shuffled = [crystals[place] for place in order]
+            test, rest = shuffled[-arguments.test :], shuffled[: -arguments.test]
             if size > len(rest):
                 parser.error(f"--sizes {size}: only {len(rest)} crystals are left to train on")
-            row = measure(
-                rest[:size],
-                test,
-                {"members": arguments.members},
-                {"optimizer": arguments.optimizer},
-                seed,
-            )
-            rows[size].append(row)
-    print(f"{'crystals':>10}  " + "  ".join(f"{name:>15}" for name in COLUMNS))
-    print(line("constant", constant))
-    for size, found in rows.items():
-        print(line(str(size), found))
+            if size == 0:
+                mean = float(np.mean([(c.energy or 0.0) / len(c) for c in rest]))
+                rows.append(errors([(c, mean * len(c), np.zeros((len(c), 3))) for c in test]))
+                continue
+            settings = {"optimizer": arguments.optimizer}
+            rows.append(measure(rest[:size], test, {"members": arguments.members}, settings, seed))
+        print(line(str(size) if size else "constant", rows), flush=True)
 
 
 if __name__ == "__main__":
