@@ -175,3 +175,19 @@ def test_a_relaxation_with_ase_goes_downhill(trained, compound):
     before = atoms.get_potential_energy()
     BFGS(atoms, logfile=None).run(fmax=0.05, steps=15)
     assert atoms.get_potential_energy() < before
+
+
+def test_a_crystal_may_lack_an_element(trained, make_crystal):
+    potential, _ = trained
+    for numbers in ([14, 14], [8, 8, 8]):
+        both, alone = (potential.predict(given) for given in (
+            [make_crystal(numbers, 3), make_crystal([14, 8], 4)], [make_crystal(numbers, 3)],
+        ))  # fmt: skip
+        np.testing.assert_allclose(both[0].energies, alone[0].energies, rtol=1e-12)
+        np.testing.assert_allclose(both[0].descriptor, alone[0].descriptor, rtol=1e-12)
+
+
+def test_an_element_that_is_nowhere_cannot_be_learned(silicon):
+    potential = create_potential("behler-parrinello", elements=["O", "Si"], **SMALL)
+    with pytest.raises(TrainingError, match="elements hold O"):
+        potential.fit(silicon, seed=0, epochs=1)

@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 from crysearch.errors import TrainingError
 from crysearch.potentials.configuration import (
     Configuration,
+    Failure,
     as_configurations,
     check_elements,
 )
@@ -81,12 +82,19 @@ def test_bad_configurations_are_refused(changes, field):
         Configuration(**{"numbers": [14], "cell": BOX, "positions": [[0, 0, 0]], **changes})
 
 
-def test_what_is_no_crystal_is_refused():
-    with pytest.raises(TrainingError, match="pbc"):
-        as_configurations([Atoms("Si", cell=BOX, pbc=(1, 1, 0))])
+def test_a_structure_that_cannot_be_taken_is_a_failure_of_its_own():
     disordered = Structure(Lattice(BOX), [{"Si": 0.5, "Ge": 0.5}], [[0, 0, 0]])
-    with pytest.raises(TrainingError, match="disordered"):
-        as_configurations([disordered])
+    slab, lost = Atoms("Si", cell=BOX, pbc=(1, 1, 0)), Atoms("Si", cell=BOX, pbc=True)
+    lost.positions[0, 0] = np.nan
+    one, *failures = as_configurations([quartz_like(), disordered, slab, lost])
+    assert isinstance(one, Configuration)
+    for failure, word in zip(failures, ("disordered", "pbc", "positions"), strict=True):
+        assert isinstance(failure, Failure)
+        assert failure.reason == "unsupported"
+        assert word in failure.detail
+
+
+def test_what_is_no_crystal_is_refused():
     with pytest.raises(TrainingError, match="str is no structure"):
         as_configurations(["Si"])
     with pytest.raises(TrainingError, match="single"):

@@ -179,15 +179,19 @@ class BehlerParrinelloPotential(TrainablePotential):
         settings = FitSettings(
             weights, epochs, optimizer, batch_size, learning_rate, patience, checkpoint_every, seed
         )
-        given = as_configurations(configurations)
-        sound, values = self._learnable("configurations", given)
+        sound, values = self._learnable("configurations", configurations)
+        absent = set(range(len(self.elements))) - set(values.species.tolist())
+        if absent:
+            raise TrainingError(
+                f"elements hold {', '.join(self.elements[place] for place in sorted(absent))}, "
+                "which none of the configurations has; leave it out, or add configurations."
+            )
         if isinstance(validation, (int, float)):
             fraction = check_positive("validation", validation, below=1.0)
             train_rows, validation_rows = split(len(sound), fraction, self.members, seed)
             others, other_values = sound, None
         else:
-            held_out = as_configurations(validation)
-            others, other_values = self._learnable("validation", held_out, lowest=1)
+            others, other_values = self._learnable("validation", validation, lowest=1)
             train_rows = [np.arange(len(sound))] * self.members
             validation_rows = [np.arange(len(others))] * self.members
         scaling = _scaling(sound, values, len(self.elements))
@@ -239,10 +243,15 @@ class BehlerParrinelloPotential(TrainablePotential):
         )
 
     def _learnable(
-        self, field: str, given: list[Configuration], lowest: int = MINIMUM_CONFIGURATIONS
+        self, field: str, crystals: Sequence[Crystal], lowest: int = MINIMUM_CONFIGURATIONS
     ) -> tuple[list[Configuration], SymmetryValues]:
         """The configurations that can be learned from, with their symmetry functions."""
-        unknown = [place for place, c in enumerate(given) if c.energy is None]
+        given = as_configurations(crystals)
+        unknown = [
+            place
+            for place, c in enumerate(given)
+            if isinstance(c, Configuration) and c.energy is None
+        ]
         if unknown:
             raise TrainingError(
                 f"{field}[{unknown[0]}] has no energy ({len(unknown)} of {len(given)} have none); "
@@ -257,7 +266,7 @@ class BehlerParrinelloPotential(TrainablePotential):
                 + (f" (number {first[0]}: {first[1].detail})" if first else "")
                 + "; give more."
             )
-        return [given[place] for place in values.sound], values
+        return _at(given, values.sound), values
 
     def evaluate(self, structures: Sequence[Crystal]) -> list[Prediction | Failure]:
         """Return energies, forces and stresses; see `TrainablePotential.evaluate`."""
@@ -265,11 +274,12 @@ class BehlerParrinelloPotential(TrainablePotential):
             raise TrainingError(f"The potential {self.name!r} is not trained; call fit or load it.")
         given = as_configurations(structures)
         results: list[Prediction | Failure] = []
-        for part in chunks(np.array([len(c) for c in given], dtype=np.int64), _CHUNK):
+        counts = [len(c) if isinstance(c, Configuration) else 1 for c in given]
+        for part in chunks(np.array(counts, dtype=np.int64), _CHUNK):
             results += self._evaluate(given[part])
         return results
 
-    def _evaluate(self, given: list[Configuration]) -> list[Prediction | Failure]:
+    def _evaluate(self, given: list[Configuration | Failure]) -> list[Prediction | Failure]:
         assert self._scaling is not None
         values = self.functions.compute(given)
         results: list[Any] = [values.failures.get(place) for place in range(len(given))]
@@ -299,6 +309,7 @@ class BehlerParrinelloPotential(TrainablePotential):
             atomic = outputs.atomic.numpy() + references
             forces, virials = outputs.forces.numpy(), outputs.virials.numpy()
             hidden = [values.numpy() for values in outputs.hidden]
+        volumes = [configuration.volume for configuration in _at(given, values.sound)]
         for number, place in enumerate(values.sound):
             part = slice(values.starts[number], values.starts[number + 1])
             stresses = virials[:, number][:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
@@ -309,7 +320,7 @@ class BehlerParrinelloPotential(TrainablePotential):
             results[place] = Prediction(
                 energies=atomic[:, part].sum(axis=1),
                 forces_of_members=forces[:, part].copy(),
-                stresses=stresses / given[place].volume,
+                stresses=stresses / volumes[number],
                 atomic_energies_of_members=atomic[:, part].copy(),
                 descriptor=np.concatenate(sums, axis=1).ravel(),
             )
@@ -341,6 +352,12 @@ class BehlerParrinelloPotential(TrainablePotential):
             ) from error
         potential._scaling = scaling
         return potential
+
+
+def _at(given: list[Configuration | Failure], places: NDArray[np.int64]) -> list[Configuration]:
+    """The configurations at some places, where there are no failures."""
+    chosen = (given[place] for place in places)
+    return [configuration for configuration in chosen if isinstance(configuration, Configuration)]
 
 
 def _scaling(

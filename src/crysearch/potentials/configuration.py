@@ -15,9 +15,7 @@ from pymatgen.core import Structure
 
 from crysearch.errors import TrainingError
 
-Reason = Literal[
-    "unknown_element", "too_close", "too_dense", "degenerate_cell", "not_finite", "not_periodic"
-]
+Reason = Literal["unsupported", "unknown_element", "degenerate_cell", "too_close", "too_dense"]
 
 
 @dataclass(frozen=True)
@@ -191,13 +189,27 @@ def as_configuration(crystal: Crystal) -> Configuration:
     )
 
 
-def as_configurations(crystals: Sequence[Crystal]) -> list[Configuration]:
-    """Return configurations of a list of structures; TrainingError for anything but a list."""
+def as_configurations(crystals: Sequence[Crystal]) -> list[Configuration | Failure]:
+    """Return configurations of a list of structures, or why one cannot be made of a structure.
+
+    Raises
+    ------
+    TrainingError
+        For anything but a list, and for something in it that is no structure.
+    """
     if isinstance(crystals, (Configuration, Structure, Atoms, str)):
         raise TrainingError(
             f"structures is a single {type(crystals).__name__}; give a list, also of one."
         )
-    return [as_configuration(crystal) for crystal in crystals]
+    found: list[Configuration | Failure] = []
+    for crystal in crystals:
+        try:
+            found.append(as_configuration(crystal))
+        except TrainingError as error:
+            if not isinstance(crystal, (Structure, Atoms)):
+                raise
+            found.append(Failure("unsupported", str(error)))
+    return found
 
 
 def check_elements(elements: Sequence[str]) -> tuple[str, ...]:

@@ -125,6 +125,8 @@ def _check_refusals(case: Case) -> None:
     refuse("text among the configurations", ["Si", *given])
     alien = replace(given[0], numbers=np.full(len(given[0]), 118))
     refuse("no configuration that can be learned from", [alien] * 10)
+    wider = create_potential(case.name, **{**case.arguments, "elements": ["Xe", "Kr"]})
+    expect_refusal("elements in no configuration", wider.fit, given, seed=0, epochs=1)
     settings: dict[str, tuple[Any, ...]] = {
         "epochs": (0, 1.5, None),
         "batch_size": (0, 2.5),

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
+from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
 from crysearch.errors import TrainingError
@@ -189,8 +191,11 @@ def check_failures(case: Case, potential: TrainablePotential) -> None:
         "too_close": Configuration(twice, box, np.array([[0.0, 0, 0], [0.2, 0, 0]])),
         "degenerate_cell": Configuration(np.array([number]), np.zeros((3, 3)), np.zeros((1, 3))),
     }
-    results = potential.evaluate([sound, *bad.values(), sound])
-    for reason, result in zip(bad, results[1:-1], strict=True):
+    disordered = Structure(box, [{"Si": 0.5, "Ge": 0.5}], [[0, 0, 0]])
+    given: list[Any] = [sound, *bad.values(), disordered, Atoms("Si"), sound]
+    results = potential.evaluate(given)
+    reasons = [*bad, "unsupported", "unsupported"]
+    for reason, result in zip(reasons, results[1:-1], strict=True):
         expect(f"{reason} is a failure of its own", isinstance(result, Failure))
         assert isinstance(result, Failure)
         expect(f"{reason} is named", result.reason == reason and len(result.detail) > 10)

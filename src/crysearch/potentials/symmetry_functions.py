@@ -220,13 +220,14 @@ class SymmetryFunctions:
             raise TrainingError(f"symmetry functions: {error}.") from error
 
     def compute(
-        self, configurations: Sequence[Configuration], *, derivatives: bool = True
+        self, configurations: Sequence[Configuration | Failure], *, derivatives: bool = True
     ) -> SymmetryValues:
         """Compute the functions of all atoms of all crystals that they can be computed for.
 
         Parameters
         ----------
-        configurations : sequence of Configuration
+        configurations : sequence of Configuration or Failure
+            What has failed already stays so.
         derivatives : bool
             Without, `jacobian` and `strain` are empty.
 
@@ -235,20 +236,23 @@ class SymmetryFunctions:
         SymmetryValues
             Crystals with other elements, degenerate cells or atoms too close are failures.
         """
-        failures = {
-            place: failure
-            for place, configuration in enumerate(configurations)
-            if (failure := self._problem(configuration)) is not None
-        }
-        crystals = self._crystals([c for p, c in enumerate(configurations) if p not in failures])
-        places = np.array([p for p in range(len(configurations)) if p not in failures], np.int64)
+        failures: dict[int, Failure] = {}
+        sound_ones: dict[int, Configuration] = {}
+        for place, configuration in enumerate(configurations):
+            problem = self._problem(configuration)
+            if isinstance(configuration, Configuration) and problem is None:
+                sound_ones[place] = configuration
+            elif problem is not None:
+                failures[place] = problem
+        crystals = self._crystals(list(sound_ones.values()))
+        places = np.array(list(sound_ones), np.int64)
         neighbours, blocks, closeness = self._survey(crystals)
         sound = closeness >= CONTACT
         if not sound.all():
             for place, value in zip(places[~sound], closeness[~sound], strict=True):
                 failures[int(place)] = _crowded(float(value))
             places = places[sound]
-            crystals = self._crystals([configurations[place] for place in places])
+            crystals = self._crystals([sound_ones[place] for place in places])
             neighbours, blocks, _ = self._survey(crystals)
         atoms, size = len(crystals.positions), self.size
         block_starts = np.zeros(atoms + 1, np.int64)
@@ -309,7 +313,9 @@ class SymmetryFunctions:
             angular_offsets=offsets,
         )
 
-    def _problem(self, configuration: Configuration) -> Failure | None:
+    def _problem(self, configuration: Configuration | Failure) -> Failure | None:
+        if isinstance(configuration, Failure):
+            return configuration
         unknown = [symbol for symbol in configuration.elements if symbol not in self.elements]
         if unknown:
             return Failure(
