@@ -46,8 +46,8 @@ from crysearch.potentials.symmetry_functions import (
 from crysearch.potentials.training import FitSettings, train
 
 PACKING = Packing("crysearch-potential", "potential")
-# Atoms whose symmetry functions are derived at once: about 100 MB in a dense crystal.
-_CHUNK = 1500
+# Atoms times functions that are derived at once: about 100 MB in a dense crystal.
+_CHUNK = 60_000
 
 
 class BehlerParrinelloPotential(TrainablePotential):
@@ -275,7 +275,8 @@ class BehlerParrinelloPotential(TrainablePotential):
         given = as_configurations(structures)
         results: list[Prediction | Failure] = []
         counts = [len(c) if isinstance(c, Configuration) else 1 for c in given]
-        for part in chunks(np.array(counts, dtype=np.int64), _CHUNK):
+        most = max(1, _CHUNK // self.functions.size)
+        for part in chunks(np.array(counts, dtype=np.int64), most):
             results += self._evaluate(given[part])
         return results
 
