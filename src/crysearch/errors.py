@@ -36,7 +36,7 @@ class GuidingError(CrysearchError):
 
 
 class TrainingError(CrysearchError):
-    """A generative model could not be trained, stored or loaded."""
+    """A generative model or a potential could not be made, trained, stored, loaded or used."""
 
 
 class DatasetError(CrysearchError):

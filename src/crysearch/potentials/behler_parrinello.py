@@ -174,6 +174,7 @@ class BehlerParrinelloPotential(TrainablePotential):
 
         Symmetry functions are standardised and the energy of an atom of each element is taken out,
         by the means, deviations and least squares of all configurations given, held out or not.
+        Their derivatives are kept: 24 bytes for each atom, distinct neighbouring atom and function.
         """
         weights = LossWeights() if weights is None else weights
         settings = FitSettings(
