@@ -51,15 +51,21 @@ def contract(
         i = selection.atoms[atom]
         for block in range(stored.block_starts[i], stored.block_starts[i + 1]):
             j = stored.block_atoms[block] + selection.shifts[atom]
-            for axis in range(3):
-                row = np.uint64((block * 3 + axis) * features)
-                for k in range(members):
-                    start = np.uint64((k * atoms + atom) * features)
-                    total = 0.0
-                    for f in range(size):
-                        total += jacobian[row + f] * flat[start + f]
-                    forces[k, j, axis] -= total
-                    forces[k, atom, axis] += total
+            row = np.uint64(block * 3 * features)
+            for k in range(members):
+                start = np.uint64((k * atoms + atom) * features)
+                x, y, z = 0.0, 0.0, 0.0
+                for f in range(size):
+                    slope = flat[start + f]
+                    x += jacobian[row + f] * slope
+                    y += jacobian[row + size + f] * slope
+                    z += jacobian[row + size + size + f] * slope
+                forces[k, j, 0] -= x
+                forces[k, j, 1] -= y
+                forces[k, j, 2] -= z
+                forces[k, atom, 0] += x
+                forces[k, atom, 1] += y
+                forces[k, atom, 2] += z
         for component in range(6 if use_virials else 0):
             row = np.uint64((i * 6 + component) * features)
             for k in range(members):
