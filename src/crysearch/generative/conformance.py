@@ -104,6 +104,7 @@ def _same(first: NDArray[Any], second: NDArray[Any]) -> bool:
 
 
 def global_state() -> tuple[Any, ...]:
+    """All that a model must leave alone: random states, threads and defaults."""
     # The legacy state is read to see that it was not drawn from.
     numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
     words = numpy_state["state"]
