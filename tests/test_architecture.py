@@ -11,6 +11,7 @@ import crysearch
 
 ROOT = Path(crysearch.__file__).parent
 SCIENCE = (
+    "active_learning",
     "fingerprints",
     "generative",
     "guiding",

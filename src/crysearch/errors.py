@@ -47,6 +47,10 @@ class RelaxationError(CrysearchError):
     """A relaxation engine is unknown, missing or misused."""
 
 
+class ActiveLearningError(CrysearchError):
+    """A search by active learning was given something that it cannot work with."""
+
+
 class VaspStandinError(CrysearchError):
     """The stand-in for VASP was given input that it cannot take."""
 

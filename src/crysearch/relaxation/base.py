@@ -18,8 +18,9 @@ from pymatgen.core import Structure
 
 from crysearch.errors import RelaxationError
 
-Status = Literal["converged", "step_limit", "single_point", "failed"]
-"""How a calculation ended; ``step_limit`` keeps the last structure, ``failed`` keeps none."""
+Status = Literal["converged", "step_limit", "uncertain", "single_point", "failed"]
+"""How a calculation ended; ``step_limit`` and ``uncertain`` keep the last structure, ``failed``
+keeps none. ``uncertain``: the engine says that its results are not to be relied on any more."""
 
 Failure = Literal[
     "unsupported",
@@ -170,7 +171,7 @@ class RelaxationResult:
     steps
         Optimizer steps taken.
     status
-        ``"converged"``, ``"step_limit"``, ``"single_point"`` or ``"failed"``.
+        ``"converged"``, ``"step_limit"``, ``"uncertain"``, ``"single_point"`` or ``"failed"``.
     failure
         Machine word for the reason; None unless the status is ``"failed"``.
     failure_detail

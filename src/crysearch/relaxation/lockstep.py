@@ -36,6 +36,7 @@ from crysearch.relaxation.base import (
     RelaxationResult,
     RelaxationSettings,
     Relaxer,
+    Status,
 )
 from crysearch.relaxation.time_limit import EvaluationTimeout, time_limit
 
@@ -81,6 +82,14 @@ class LockstepRelaxer(Relaxer):
 
         May raise for any reason; the batch is then evaluated one by one to find the culprit.
         """
+
+    def early_end(self, evaluation: Evaluation) -> Status | None:
+        """Status with which a relaxation is to end at this evaluation; None to go on.
+
+        Asked for each structure after each evaluation of a relaxation, before anything else is
+        judged. An engine that knows where it is not to be relied on answers ``"uncertain"``.
+        """
+        return None
 
     def session(self) -> AbstractContextManager[object]:
         """Context entered around all evaluations of one call (threads, for example)."""
@@ -139,7 +148,7 @@ class LockstepRelaxer(Relaxer):
                 if on_step is not None and isinstance(outcome, Evaluation):
                     on_step(member.index, member.steps, outcome)
                 try:
-                    result = _advance(member, outcome, settings, move)
+                    result = _advance(member, outcome, settings, move, self.early_end)
                 except _StructureFailed as failed:
                     result = _failed_result(member.initial, member.steps, failed)
                 if result is None:
@@ -254,6 +263,7 @@ def _advance(
     outcome: Evaluation | Exception,
     settings: RelaxationSettings,
     move: bool,
+    early_end: Callable[[Evaluation], Status | None],
 ) -> RelaxationResult | None:
     """Take in an evaluation: a result if the structure is done, else one optimizer step."""
     if isinstance(outcome, EvaluationTimeout):
@@ -265,6 +275,11 @@ def _advance(
     member.evaluation = outcome
     if not move:
         return _result(member, "single_point")
+    if member.initial_energy is None:
+        member.initial_energy = outcome.energy
+    ended = early_end(outcome)
+    if ended is not None:
+        return _result(member, ended)
     _check_runaway(member, outcome, settings)
     if outcome.largest_force < settings.force_tolerance and (
         settings.fixed_cell or outcome.largest_stress < settings.stress_tolerance
@@ -293,8 +308,7 @@ def _advance(
 
 
 def _check_runaway(member: _Member, evaluation: Evaluation, settings: RelaxationSettings) -> None:
-    if member.initial_energy is None:
-        member.initial_energy = evaluation.energy
+    assert member.initial_energy is not None
     if evaluation.largest_force > settings.maximum_force:
         raise _StructureFailed(
             "explosion",
@@ -347,7 +361,7 @@ def _contact_cutoffs(atoms: Atoms, ratio: float) -> dict[tuple[int, int], float]
     }
 
 
-def _result(member: _Member, status: str) -> RelaxationResult:
+def _result(member: _Member, status: Status) -> RelaxationResult:
     assert member.evaluation is not None
     moved = status != "single_point"
     return RelaxationResult(
@@ -355,7 +369,7 @@ def _result(member: _Member, status: str) -> RelaxationResult:
         structure=_to_structure(member) if moved else member.initial,
         evaluation=member.evaluation,
         steps=member.steps,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         initial_energy=member.initial_energy if moved else member.evaluation.energy,
     )
 

@@ -1,0 +1,34 @@
+"""Structure search by active learning: which structures are worth a reference calculation.
+
+A pool of random crystals is relaxed with an ensemble of potentials, scored, and clustered; the best
+of each cluster get a reference calculation, from which the ensemble learns, until the best clusters
+do not change any more. After Hessmann, Schütt, Gebauer, Gastegger, Oguchi and Yamashita, npj
+Comput. Mater. 11 (2025), doi 10.1038/s41524-025-01523-7.
+"""
+
+from crysearch.active_learning.clusters import Cluster, Clustering, find_clusters, rank_clusters
+from crysearch.active_learning.ensembles import Ensemble, EnsembleEvaluation, MeanEvaluation
+from crysearch.active_learning.features import FeatureScaler
+from crysearch.active_learning.relaxing import EnsembleRelaxer
+from crysearch.active_learning.scores import Scores, score
+from crysearch.active_learning.selection import Selection, select
+from crysearch.active_learning.stopping import Comparison, TopClusters, compare
+
+__all__ = [
+    "Cluster",
+    "Clustering",
+    "Comparison",
+    "Ensemble",
+    "EnsembleEvaluation",
+    "EnsembleRelaxer",
+    "FeatureScaler",
+    "MeanEvaluation",
+    "Scores",
+    "Selection",
+    "TopClusters",
+    "compare",
+    "find_clusters",
+    "rank_clusters",
+    "score",
+    "select",
+]
