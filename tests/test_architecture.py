@@ -26,6 +26,7 @@ SCIENCE = (
 )
 WORKFLOW_LIBRARIES = {"jobflow", "fireworks", "pymongo", "maggma", "mongomock", "mongomock_ng"}
 UPPER_ROOMS = {
+    "active_learning_spec",
     "records",
     "workflows",
     "cli",
@@ -110,6 +111,6 @@ def test_every_room_is_checked():
     known = {*SCIENCE, "records", "workflows", "cli", "serve", "plotting", "localdb", "deployment"}
     known |= {"vasp_standin", "study"}
     known |= {"__init__", "__main__", "errors", "spec", "spec_parts", "settings", "validation"}
-    known |= {"spec_generative", "verification"}
+    known |= {"spec_generative", "verification", "active_learning_spec"}
     found = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert found <= known

@@ -22,6 +22,7 @@ from crysearch.errors import RecordsError
 from crysearch.records import (
     RecordStore,
     batches,
+    cycles,
     datasets,
     documents,
     schema,
@@ -160,6 +161,17 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "sentences": ["No difference seen."],
             "parents": ["a", "b"],
         },
+        "cycles": {
+            "active_learning": "a",
+            "cycle": 1,
+            "dataset": "d",
+            "method": "PBE",
+            "potential": "behler-parrinello",
+            "configurations": 8,
+            "chosen": [{"candidate": "c", "score": np.float64(-4.3)}],
+            "errors": {"energy_mae": np.nan},
+            "parents": ["b"],
+        },
         "datasets": {
             "name": "silicon",
             "method": "PBE",
@@ -194,6 +206,7 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "calculations": verification.calculation_document,
     "properties": verification.property_document,
     "verdicts": verification.verdict_document,
+    "cycles": cycles.cycle_document,
     "trials": study.trial_document,
     "studies": study.study_document,
     "datasets": datasets.dataset_document,

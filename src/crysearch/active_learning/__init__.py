@@ -9,6 +9,7 @@ Comput. Mater. 11 (2025), doi 10.1038/s41524-025-01523-7.
 from crysearch.active_learning.clusters import Cluster, Clustering, find_clusters, rank_clusters
 from crysearch.active_learning.ensembles import Ensemble, EnsembleEvaluation, MeanEvaluation
 from crysearch.active_learning.features import FeatureScaler
+from crysearch.active_learning.potential import PotentialEnsemble
 from crysearch.active_learning.relaxing import EnsembleRelaxer
 from crysearch.active_learning.scores import Scores, score
 from crysearch.active_learning.selection import Selection, select
@@ -23,6 +24,7 @@ __all__ = [
     "EnsembleRelaxer",
     "FeatureScaler",
     "MeanEvaluation",
+    "PotentialEnsemble",
     "Scores",
     "Selection",
     "TopClusters",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crysearch.records import schema
+from crysearch.records.schema_cycles import CycleDocument
 from crysearch.records.schema_datasets import ConfigurationDocument, DatasetDocument
 from crysearch.records.schema_studies import StudyDocument, TrialDocument
 
@@ -22,4 +23,5 @@ KINDS: dict[str, type] = {
     "studies": StudyDocument,
     "datasets": DatasetDocument,
     "configurations": ConfigurationDocument,
+    "cycles": CycleDocument,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -113,10 +113,23 @@ def relax_batch(
     kind: ParentKind,
     batch: RelaxationBatch,
     stage: str = batches.RELAXATION,
+    *,
+    starts: Mapping[str, Structure] | None = None,
+    relaxer: Relaxer | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Relax one batch; each structure becomes a relaxation or a failure document.
 
-    `stage` is whose batch it is: of a search, or of a study.
+    Parameters
+    ----------
+    stage
+        Whose batch it is: of a search, of a study, or of an active learning.
+    starts
+        By parent, the structures to start from, where these are not the parents' own.
+    relaxer
+        The engine; None for that of the specification.
+    origin
+        What else the provenance of each document is to say.
     """
     started = time.perf_counter()
     ids = batch.parents
@@ -133,10 +146,13 @@ def relax_batch(
         primitive_cell(structure) if kind == "reference" else structure
         for structure in map(structure_from_document, parents)
     ]
-    relaxer = make_relaxer(spec)
+    if starts is not None:
+        initial = [starts[key] for key in ids]
+    relaxer = relaxer or make_relaxer(spec)
     with progress_bar(_title(kind, batch), len(ids), "structures") as bar:
         results = relaxer.relax(initial, relaxation_settings(spec), bar.update)
-    describe = _Describer(records, spec, kind, relaxer)
+    provenance = {"engine": relaxer.provenance, **(origin or {})}
+    describe = _Describer(records, spec, kind, relaxer, provenance)
     relaxed, failed = [], []
     for parent, result in zip(parents, results, strict=True):
         reason: str | None = result.failure
@@ -157,7 +173,7 @@ def relax_batch(
                 detail=detail or "the engine gave no reason",
                 input=result.initial,
                 parent=parent["_id"],
-                provenance={"engine": relaxer.provenance},
+                provenance=provenance,
             )
         )
     engine_errors = [item for item in failed if item["reason"] == "engine_error"]
@@ -205,9 +221,15 @@ class _Describer:
     """Writes the document of a relaxed structure, all but the verdicts among structures."""
 
     def __init__(
-        self, records: RecordStore, spec: SearchSpec, kind: ParentKind, relaxer: Relaxer
+        self,
+        records: RecordStore,
+        spec: SearchSpec,
+        kind: ParentKind,
+        relaxer: Relaxer,
+        provenance: Mapping[str, Any],
     ) -> None:
         self.spec, self.kind, self.relaxer = spec, kind, relaxer
+        self.provenance = dict(provenance)
         self.rdf = spec.radial_distribution_function
         self.references = sound_references(records, spec, ["reference_id", "fingerprint"])
         self.nearest = NearestFingerprint(fingerprints_of(self.references, self.rdf.size))
@@ -247,7 +269,7 @@ class _Describer:
                 "reference_id": reference["reference_id"],
                 "distance": float(distances[1]),
             },
-            provenance={"engine": self.relaxer.provenance},
+            provenance=self.provenance,
         )
 
 

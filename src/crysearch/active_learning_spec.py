@@ -1,0 +1,231 @@
+"""What a search by active learning asks: pool, reference method, potential, and when it ends.
+
+Everything that can change a result is in here and is recorded with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from crysearch.errors import SpecError
+from crysearch.spec import SearchSpec
+from crysearch.spec_parts import RelaxationSpec, SpecPart, WholeSpec
+from crysearch.validation import describe_errors
+
+
+class ReferenceMethodSpec(SpecPart):
+    """The method that the potential learns from: an engine of docs/engines.md, and its options."""
+
+    engine: str = Field(
+        "sevennet-0",
+        description="`espresso` or `gpaw` from first principles; a pretrained potential in their "
+        "place costs little, and what is found is then that potential's.",
+    )
+    options: dict[str, bool | int | float | str | dict[str, str]] = Field(
+        {}, description="Options of the engine, such as `{functional: lda}`."
+    )
+
+
+class LossSpec(SpecPart):
+    """Weights of the squared errors in the loss of the potential."""
+
+    energy: NonNegativeFloat = Field(1.0, description="Of the energy per atom.")
+    force: NonNegativeFloat = Field(0.1, description="Of the components of the forces.")
+    stress: NonNegativeFloat = Field(0.1, description="Of the virial per atom.")
+    energy_scale: PositiveFloat = Field(
+        1.0, description="Energy above the lowest at which a configuration counts half, eV/atom."
+    )
+
+
+class PotentialSpec(SpecPart):
+    """The ensemble of potentials, trained anew in every cycle."""
+
+    model: str = Field("behler-parrinello", description="Name of the potential.")
+    members: Annotated[int, Field(ge=2, le=100)] = Field(5, description="Potentials side by side.")
+    cutoff: PositiveFloat = Field(6.0, description="Atoms further apart do not see each other, Å.")
+    architecture: dict[str, Any] = Field(
+        {}, description="Further arguments of the potential, such as `{hidden_layers: [30, 30]}`."
+    )
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="Share of the configurations that each member holds out."
+    )
+    epochs: PositiveInt = Field(300, description="Passes over the configurations, at most.")
+    batch_size: PositiveInt | None = Field(
+        None, description="Configurations of one step; by default the potential's own choice."
+    )
+    learning_rate: PositiveFloat | None = Field(
+        None, description="The optimiser's step size, if it has one; by default its own."
+    )
+    patience: PositiveInt = Field(
+        50, description="Epochs without a better validation after which training ends."
+    )
+    loss: LossSpec = Field(default_factory=LossSpec, description="Weights in the loss.")
+
+
+class PoolSpec(SpecPart):
+    """The random crystals that are searched, and their relaxation with the ensemble."""
+
+    size: PositiveInt = Field(1000, description="Random crystals.")
+    force_tolerance: PositiveFloat = Field(
+        0.05, description="Largest mean force on any atom of a converged structure, eV/Å."
+    )
+    stress_tolerance: PositiveFloat = Field(
+        0.5, description="Largest mean stress component of a converged structure, GPa."
+    )
+    max_steps: PositiveInt = Field(200, description="Optimiser steps at most.")
+    disagreement_limit: PositiveFloat | None = Field(
+        0.5,
+        description="A relaxation stops where the standard deviation over the members of the force "
+        "on an atom exceeds this, eV/Å; none for no limit.",
+    )
+    batch_size: PositiveInt = Field(100, description="Crystals relaxed side by side.")
+
+
+class ActiveLearningSpec(WholeSpec):
+    """A search for the structures of lowest energy with few reference calculations."""
+
+    name: str = Field("active learning", description="A name of your choice; changes no result.")
+    search: SearchSpec = Field(
+        default_factory=lambda: SearchSpec.build(
+            {"formula_units": [16], "minimum_distances": {"Si-Si": 1.6}}
+        ),
+        description="Composition, cell size, sampling, known structures, seed, and the tolerances "
+        "of the final relaxations (`relaxation`, whose engine is that of `reference`).",
+    )
+    reference: ReferenceMethodSpec = Field(
+        default_factory=ReferenceMethodSpec, description="The reference method."
+    )
+    potential: PotentialSpec = Field(default_factory=PotentialSpec, description="The ensemble.")
+    pool: PoolSpec = Field(default_factory=PoolSpec, description="The pool.")
+    first_batch: PositiveInt = Field(
+        100, description="Reference calculations of the first batch: crystals as they were drawn."
+    )
+    batch: PositiveInt = Field(100, description="Reference calculations of each further batch.")
+    maximum_cycles: PositiveInt = Field(15, description="Cycles at most, the first batch included.")
+    force_weight: NonNegativeFloat = Field(
+        0.5, description="ω_F of the look-ahead score, Ē − ω_F · max‖F̄‖₂, Å."
+    )
+    cluster_radius: PositiveFloat = Field(
+        0.1,
+        description="Structures nearer than this are similar: root mean square difference of their "
+        "standardised features.",
+    )
+    cluster_neighbours: Annotated[int, Field(ge=2)] = Field(
+        2, description="Similar structures, itself included, at the core of a cluster."
+    )
+    known_distance: NonNegativeFloat = Field(
+        0.02, description="Nearer to a structure with a reference calculation none is calculated."
+    )
+    top: PositiveInt = Field(10, description="Best clusters that must not change for the end.")
+    energy_tolerance: PositiveFloat = Field(
+        0.01, description="Largest change of their energies, eV of the cell."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        problems = []
+        sizes = self.search.formula_units
+        if len(sizes) != 1:
+            problems.append(
+                f"search.formula_units: {list(sizes)} — give one cell size: energies of the pool "
+                "are compared by the cell"
+            )
+        if self.first_batch > self.pool.size:
+            problems.append(
+                f"first_batch: {self.first_batch} — give at most pool.size, {self.pool.size}"
+            )
+        loss = self.potential.loss
+        if not loss.energy + loss.force + loss.stress:
+            problems.append("potential.loss: all weights are 0 — give at least one above 0")
+        taken = {"elements", "cutoff", "members"} & set(self.potential.architecture)
+        if taken:
+            problems.append(
+                f"potential.architecture: {', '.join(sorted(taken))} — has a place of its own; "
+                "leave it out here"
+            )
+        # The default stands in every specification that has been written out.
+        default = RelaxationSpec.model_fields["engine"].default
+        if self.search.relaxation.engine not in (default, self.reference.engine):
+            problems.append(
+                f"search.relaxation.engine: {self.search.relaxation.engine!r} — reference.engine "
+                f"is {self.reference.engine!r}, and relaxes the best; leave it out"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @property
+    def identifier(self) -> str:
+        """Identifier of the active learning: a hash of everything that can change a result."""
+        content = self.model_dump(mode="json", exclude={"name": True, "search": {"name"}})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set of the reference calculations."""
+        return f"active-learning-{self.identifier}"
+
+    @property
+    def known(self) -> SearchSpec:
+        """The search that the documents belong to.
+
+        It is `search` with the pool as its control group, unscreened, without replicas, and with
+        the reference method as its engine.
+        """
+        changes: dict[str, Any] = {f"screening.quotas.{group}": 0 for group in ("I", "II", "IV")}
+        changes |= {
+            "screening.quotas.III": self.pool.size,
+            "replicas": {"grid_points": 0},
+            "relaxation.engine": self.reference.engine,
+            "name": self.name,
+        }
+        return self.search.with_changes(changes)
+
+    @property
+    def formula_units(self) -> int:
+        """Formula units in the cell."""
+        return self.search.formula_units[0]
+
+    @property
+    def method(self) -> str:
+        """The reference method in one line, the same for equal methods."""
+        if not self.reference.options:
+            return self.reference.engine
+        return f"{self.reference.engine} {json.dumps(self.reference.options, sort_keys=True)}"
+
+    @classmethod
+    def build(cls, content: Mapping[str, Any]) -> Self:
+        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
+        if not isinstance(content, Mapping):
+            raise SpecError(
+                f"an active learning is a mapping of fields; got {type(content).__name__}"
+            )
+        lines: list[str] = []
+        rest = dict(content)
+        if isinstance(rest.get("search"), Mapping):
+            try:
+                rest["search"] = SearchSpec.build(rest["search"])
+            except SpecError as error:
+                # A search says by itself what is wrong with it.
+                lines = [f"search.{line.strip()}" for line in str(error).splitlines()[1:]]
+                del rest["search"]
+        try:
+            spec = cls.model_validate(rest)
+        except ValidationError as error:
+            lines += describe_errors(error, rest, cls)
+        if lines:
+            raise SpecError("\n  ".join(["the active learning is not valid:", *lines]))
+        return spec

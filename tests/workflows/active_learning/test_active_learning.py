@@ -1,0 +1,327 @@
+"""A small active learning: its records against independent calculations, resumed, on a launch pad.
+
+The reference method is Stillinger and Weber's potential.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fireworks.core.rocket_launcher import rapidfire
+
+from crysearch.active_learning_spec import ActiveLearningSpec
+from crysearch.errors import CrysearchError, RelaxationError, SpecError
+from crysearch.potentials import load_potential
+from crysearch.records import open_records
+from crysearch.records.values import from_binary_array, structure_from_document
+from crysearch.relaxation import create_relaxer
+from crysearch.relaxation.base import RelaxationResult
+from crysearch.workflows.active_learning import (
+    ActiveLearningSearchMaker,
+    choosing,
+    cycles_of,
+    maker,
+    pool,
+    reference,
+    run_active_learning,
+    submit_active_learning,
+    training,
+)
+from crysearch.workflows.active_learning.pool import relaxed_pool
+from crysearch.workflows.launchpad import launchpad
+from small_active_learning import SMALL_ACTIVE_LEARNING
+
+SPEC = ActiveLearningSpec.build(SMALL_ACTIVE_LEARNING)
+KEPT = ("searches", "references", "candidates", "configurations", "datasets", "cycles",
+        "relaxations", "failures", "batches")  # fmt: skip
+TIMES = ("created_at", "started_at", "finished_at", "seconds", "worker")
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
+    return value
+
+
+def content(place: Path) -> dict[str, dict[str, Any]]:
+    """Everything in a record folder but times and who worked."""
+    with open_records(place, read_only=True) as records:
+        return {
+            name: {found["_id"]: without_times(found) for found in records.find(name)}
+            for name in KEPT
+        }
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("active-learning") / "records"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRYSEARCH_DATABASE", str(folder))
+        run_active_learning(SPEC)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def expected(place):
+    return content(place)
+
+
+@pytest.fixture(scope="module")
+def records(place):
+    with open_records(place, read_only=True) as found:
+        yield found
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(tmp_path / "records"))
+    return tmp_path / "records"
+
+
+def test_every_cycle_calculates_what_it_chose(records):
+    cycles = cycles_of(records, SPEC)
+    assert [cycle["cycle"] for cycle in cycles] == [0, 1, 2]
+    assert [cycle["decision"] for cycle in cycles] == ["go_on", "go_on", "cycle_limit"]
+    assert [cycle["configurations"] for cycle in cycles] == [0, 7, 11]
+    assert [len(cycle["chosen"]) for cycle in cycles] == [7, 4, 0]
+    assert [cycle["calculated"] for cycle in cycles] == [7, 4, None]
+    found = records.find("configurations", sort=[("index", 1)])
+    assert [document["index"] for document in found] == list(range(11))
+    wanted = [one["candidate"] for cycle in cycles for one in cycle["chosen"]]
+    assert [document["metadata"]["candidate"] for document in found] == wanted
+    [dataset] = records.find("datasets")
+    assert (dataset["name"], dataset["method"]) == (SPEC.dataset, "stillinger-weber")
+    assert dataset["counts"]["configurations"] == 11
+    assert {document["dataset"] for document in found} == {dataset["_id"]}
+
+
+def test_configurations_have_the_labels_of_the_reference_method(records):
+    found = records.find("configurations", sort=[("index", 1)])
+    structures = [structure_from_document(document) for document in found]
+    results = create_relaxer("stillinger-weber").single_point(structures)
+    for document, result in zip(found, results, strict=True):
+        assert document["energy"] == pytest.approx(result.energy, abs=1e-6)
+        forces = from_binary_array(document["forces"], (4, 3))
+        assert forces == pytest.approx(result.forces, abs=1e-5)
+        assert document["stress"][0] * 160.21766208 == pytest.approx(result.stress[0, 0], abs=1e-3)
+    # The first batch are the first crystals of the pool as they were drawn.
+    drawn = records.find("candidates", sort=[("batch", 1), ("index", 1)])[:7]
+    for document, candidate in zip(found, drawn, strict=False):
+        assert document["metadata"]["candidate"] == candidate["_id"]
+        assert structure_from_document(document).matches(structure_from_document(candidate))
+
+
+def test_scores_follow_from_the_ensemble_and_the_relaxed_pool(records):
+    for cycle in cycles_of(records, SPEC)[1:]:
+        potential = load_potential("behler-parrinello", records.get_blob(cycle["blob_id"]))
+        relaxed = relaxed_pool(records, SPEC, cycle["cycle"])
+        assert len(relaxed) == 14
+        assert dict(Counter(crystal.status for crystal in relaxed)) == cycle["pool"]
+        sound = [crystal for crystal in relaxed if crystal.structure is not None]
+        predictions = potential.predict([crystal.structure for crystal in sound])
+        scores = {}
+        for crystal, prediction in zip(sound, predictions, strict=True):
+            largest = np.linalg.norm(prediction.forces, axis=1).max()
+            scores[crystal.candidate] = (prediction.energy - 0.5 * largest) / 4
+            if crystal.status == "converged":
+                assert largest < 0.05
+            if crystal.status == "uncertain":
+                assert prediction.force_deviations.max() > 1.5
+        clusters = cycle["clusters"]
+        assert sum(cluster["size"] for cluster in clusters) == len(sound)
+        for one in [*clusters, *cycle["top"], *cycle["chosen"]]:
+            assert one["score"] == pytest.approx(scores[one["candidate"]], abs=1e-6)
+        ranks = [cluster["score"] for cluster in clusters]
+        assert ranks == sorted(ranks)
+        assert cycle["lowest_score"] == pytest.approx(min(scores.values()), abs=1e-6)
+        assert [best["candidate"] for best in cycle["top"]] == [
+            cluster["candidate"] for cluster in clusters[:3]
+        ]
+        names = [one["candidate"] for one in cycle["chosen"]]
+        assert len(set(names)) == len(names)
+
+
+def test_errors_are_of_structures_that_the_ensemble_had_not_seen(records):
+    cycle = cycles_of(records, SPEC)[1]
+    potential = load_potential("behler-parrinello", records.get_blob(cycle["blob_id"]))
+    new = records.find("configurations", {"metadata.cycle": 1})
+    predictions = potential.predict([structure_from_document(document) for document in new])
+    errors = [p.energy / 4 - d["energy_per_atom"] for p, d in zip(predictions, new, strict=True)]
+    assert cycle["errors"]["energy_mae"] == pytest.approx(np.abs(errors).mean(), abs=1e-7)
+    assert cycle["errors"]["force_rmse"] > 0
+
+
+def test_the_best_are_relaxed_from_where_the_ensemble_left_them(records):
+    last = cycles_of(records, SPEC)[-1]
+    relaxed = records.find("relaxations", {"parent_kind": "candidate"})
+    assert {document["parent_id"] for document in relaxed} == {
+        best["candidate"] for best in last["top"]
+    }
+    starts = {crystal.candidate: crystal for crystal in relaxed_pool(records, SPEC, 2)}
+    for document in relaxed:
+        start = structure_from_document(document, "initial_structure")
+        assert start.matches(starts[document["parent_id"]].structure)
+        assert document["engine"] == "stillinger-weber"
+        assert document["provenance"]["cycle"] == last["_id"]
+        if document["converged"]:
+            assert document["energy_above_ground_state_found"] >= 0
+            assert document["energy_above_reference_ground_state"] > -1e-3
+    [search] = records.find("searches")
+    assert search["status"] == "complete"
+
+
+def test_an_active_learning_that_is_complete_is_not_run_again(place, expected, monkeypatch):
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(place))
+    for module, name in (
+        (maker, "train_ensemble"),
+        (pool, "_relax_batch"),
+        (choosing, "choose"),
+        (reference, "calculate"),
+        (maker.finishing, "relax_best"),
+    ):
+        monkeypatch.setattr(module, name, None)
+    summary = run_active_learning(SPEC)
+    assert (summary["cycles"], summary["decision"]) == (2, "cycle_limit")
+    assert summary["reference_calculations"] == 11
+    assert content(place) == expected
+    assert submit_active_learning(SPEC).state == "complete"
+
+
+def test_interrupted_anywhere_it_goes_on_and_ends_with_the_same_records(
+    database, expected, monkeypatch
+):
+    """Each kind of work is interrupted once in its middle, or before its result is recorded."""
+    broken: list[str] = []
+
+    def once(module, name, when, error):
+        right = getattr(module, name)
+
+        def wrong(*arguments, **options):
+            if name not in broken and when(*arguments):
+                broken.append(name)
+                raise error
+            return right(*arguments, **options)
+
+        monkeypatch.setattr(module, name, wrong)
+
+    once(reference, "calculate", lambda *a: a[2] == 0 and a[3][0] > 0, KeyboardInterrupt())
+    once(maker, "relax_pool", lambda *a: a[2] == 1, CrysearchError("the node has gone"))
+    once(choosing, "choose", lambda *a: a[2] == 1, KeyboardInterrupt())
+    once(choosing, "close_cycle", lambda *a: a[2] == 1, CrysearchError("the disk is full"))
+    once(maker.finishing, "relax_best", lambda *a: a[3][0] == "candidate", KeyboardInterrupt())
+    calls: Counter[str] = Counter()
+    fit = training.train_ensemble
+    monkeypatch.setattr(maker, "train_ensemble", lambda *a: (calls.update([str(a[2])]), fit(*a))[1])
+    for _ in range(10):
+        try:
+            run_active_learning(SPEC)
+            break
+        except (KeyboardInterrupt, CrysearchError):
+            continue
+    assert len(broken) == 5
+    assert calls == {"1": 1, "2": 1}
+    assert content(database) == expected
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint(records, tmp_path, monkeypatch):
+    """The weights are bitwise those of an undisturbed training."""
+    with open_records(tmp_path / "records") as copy:
+        for name in ("configurations", "datasets"):
+            copy.upsert(name, records.find(name))
+        blob = cycles_of(records, SPEC)[1]["blob_id"]
+        put = copy.put_blob
+        kept: list[str] = []
+
+        def put_and_stop(name, data, metadata=None):
+            put(name, data, metadata)
+            kept.append(name)
+            if len(kept) == 1:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(training, "CHECKPOINT_EPOCHS", 10)
+        monkeypatch.setattr(copy, "put_blob", put_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            training.train_ensemble(copy, SPEC, 1)
+        assert kept == [f"{blob}-checkpoint"]
+        training.train_ensemble(copy, SPEC, 1)
+        assert copy.get_blob(blob) == records.get_blob(blob)
+        assert not copy.delete_blob(f"{blob}-checkpoint")
+
+
+class Moody:
+    """The reference method, but calculations of some structures fail."""
+
+    def __init__(self, works) -> None:
+        self.engine, self.works = create_relaxer("stillinger-weber"), works
+        self.name, self.provenance = self.engine.name, self.engine.provenance
+        self.relax, self.check_elements = self.engine.relax, self.engine.check_elements
+
+    def single_point(self, structures, progress=None):
+        return [
+            result
+            if self.works(result)
+            else RelaxationResult(
+                result.initial, None, None, 0, "failed", "engine_error", "it did not converge"
+            )
+            for result in self.engine.single_point(structures, progress)
+        ]
+
+
+def test_calculations_that_fail_stop_nothing_and_first_principles_are_jobs_of_their_own(
+    database, monkeypatch
+):
+    sizes: list[int] = []
+    calculate = reference.calculate
+    monkeypatch.setattr(
+        reference, "calculate", lambda *a: (sizes.append(len(a[3])), calculate(*a))[1]
+    )
+    spec = ActiveLearningSpec.build(
+        SMALL_ACTIVE_LEARNING | {"maximum_cycles": 1, "first_batch": 10, "top": 2}
+    )
+    for module in (reference, maker.finishing):
+        monkeypatch.setattr(module, "is_first_principles", lambda engine: True)
+    monkeypatch.setattr(reference, "reference_engine", lambda spec: Moody(lambda result: False))
+    with pytest.raises(RelaxationError, match=r"failed on all 10 structures of cycle 0: it did"):
+        run_active_learning(spec)
+    # With an engine that works for most, the same flow goes on.
+    moody = Moody(lambda result: round(1e3 * result.initial.volume) % 3)
+    monkeypatch.setattr(reference, "reference_engine", lambda spec: moody)
+    summary = run_active_learning(spec)
+    assert sizes == [1] * 20
+    assert 0 < summary["failed"] <= 5
+    assert summary["reference_calculations"] == 10 - summary["failed"]
+    with open_records(database, read_only=True) as records:
+        failures = records.find("failures", {"reason": "engine_error"})
+        assert len(failures) == summary["failed"]
+        assert {failure["detail"] for failure in failures} == {"it did not converge"}
+        first = cycles_of(records, spec)[0]
+        assert first["not_calculated"] == summary["failed"]
+        assert records.count("batches", {"kind": "candidate", "counts.relaxed": 1}) >= 5
+        assert summary["relaxed"]["relaxed"] + summary["relaxed"]["failed"] == 2
+
+
+@pytest.mark.slow
+def test_workers_of_a_launch_pad_end_with_the_same_records(database, expected, monkeypatch):
+    monkeypatch.chdir(database.parent)
+    monkeypatch.setenv("CRYSEARCH_SAMPLING_JOBS", "2")
+    assert submit_active_learning(SPEC).state == "added"
+    assert submit_active_learning(SPEC).state == "waiting"
+    rapidfire(launchpad(), nlaunches=0, sleep_time=1)
+    assert submit_active_learning(SPEC).state == "complete"
+    assert content(database) == expected
+
+
+def test_what_cannot_work_is_refused_before_any_work():
+    wrong = SMALL_ACTIVE_LEARNING | {"potential": {"model": "crystal-ball"}}
+    with pytest.raises(SpecError, match=r"potential.model: 'crystal-ball' — choose one of behler"):
+        ActiveLearningSearchMaker().make(ActiveLearningSpec.build(wrong))
+    wrong = SMALL_ACTIVE_LEARNING | {"potential": {"architecture": {"hidden_layers": []}}}
+    with pytest.raises(SpecError, match=r"potential: hidden_layers is empty"):
+        ActiveLearningSearchMaker().make(ActiveLearningSpec.build(wrong))
+    wrong = SMALL_ACTIVE_LEARNING | {"reference": {"engine": "oracle"}}
+    with pytest.raises(SpecError, match=r"relaxation.engine: 'oracle'"):
+        ActiveLearningSearchMaker().make(ActiveLearningSpec.build(wrong))
