@@ -90,6 +90,11 @@ class PoolSpec(SpecPart):
         description="A relaxation stops where the standard deviation over the members of the force "
         "on an atom exceeds this, eV/Å; none for no limit.",
     )
+    relative_disagreement: NonNegativeFloat = Field(
+        0.3,
+        description="And where it also exceeds this times the largest mean force: steep random "
+        "crystals pass; 0 for `disagreement_limit` alone.",
+    )
     batch_size: PositiveInt = Field(100, description="Crystals relaxed side by side.")
 
 
@@ -130,7 +135,7 @@ class ActiveLearningSpec(WholeSpec):
     )
     top: PositiveInt = Field(10, description="Best clusters that must not change for the end.")
     energy_tolerance: PositiveFloat = Field(
-        0.01, description="Largest change of their energies, eV of the cell."
+        0.01, description="Largest change of their energies, eV/atom."
     )
 
     @model_validator(mode="after")
@@ -139,8 +144,8 @@ class ActiveLearningSpec(WholeSpec):
         sizes = self.search.formula_units
         if len(sizes) != 1:
             problems.append(
-                f"search.formula_units: {list(sizes)} — give one cell size: energies of the pool "
-                "are compared by the cell"
+                f"search.formula_units: {list(sizes)} — give one cell size: the features of "
+                "different ones cannot be compared"
             )
         if self.first_batch > self.pool.size:
             problems.append(

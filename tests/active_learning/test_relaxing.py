@@ -67,6 +67,18 @@ def test_an_uncertain_structure_is_the_first_at_which_the_members_disagree():
     assert never.status == "converged"
 
 
+def test_a_relative_limit_lets_the_steep_beginning_pass():
+    ensemble, start = StillingerWeberEnsemble(), rattled(0.2, seed=5)
+    (at_start,) = EnsembleRelaxer(ensemble, None).single_point([start])
+    found = at_start.evaluation
+    share = found.disagreement / found.largest_force
+    limit = 0.5 * found.disagreement
+    (stopped,) = EnsembleRelaxer(ensemble, limit, 0.9 * share).relax([start], SETTINGS)
+    assert (stopped.status, stopped.steps) == ("uncertain", 0)
+    (later,) = EnsembleRelaxer(ensemble, limit, 1.1 * share).relax([start], SETTINGS)
+    assert later.steps > 0
+
+
 def test_every_structure_ends_with_a_reason():
     close = Structure(diamond().lattice, ["Si", "Si"], [[0, 0, 0], [0.01, 0, 0]])
     relaxer = EnsembleRelaxer(StillingerWeberEnsemble(), 0.5)
@@ -106,3 +118,9 @@ def test_the_features_of_an_ensemble_know_no_order_of_atoms():
 def test_a_wrong_limit_is_named(limit):
     with pytest.raises(ActiveLearningError, match="disagreement_limit"):
         EnsembleRelaxer(StillingerWeberEnsemble(), limit)
+
+
+@pytest.mark.parametrize("limit", [-0.1, float("nan"), float("inf")])
+def test_a_wrong_relative_limit_is_named(limit):
+    with pytest.raises(ActiveLearningError, match="relative_limit"):
+        EnsembleRelaxer(StillingerWeberEnsemble(), 0.5, limit)

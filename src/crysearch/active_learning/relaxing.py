@@ -26,9 +26,18 @@ class EnsembleRelaxer(LockstepRelaxer):
     disagreement_limit
         A relaxation stops when the standard deviation over the members of the force on any atom
         exceeds this, eV/Å; also one whose mean forces are small. None never stops.
+    relative_limit
+        And exceeds this times the largest mean force. Where forces are large, as in most random
+        crystals, the members agree on the way down long before they agree on how steep it is. 0
+        leaves the first condition alone.
     """
 
-    def __init__(self, ensemble: Ensemble, disagreement_limit: float | None) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        disagreement_limit: float | None,
+        relative_limit: float = 0.0,
+    ) -> None:
         if disagreement_limit is not None and not (
             math.isfinite(disagreement_limit) and disagreement_limit > 0
         ):
@@ -36,8 +45,11 @@ class EnsembleRelaxer(LockstepRelaxer):
                 f"disagreement_limit={disagreement_limit!r} must be greater than 0 (in eV/Å), or "
                 "None for no limit"
             )
+        if not (math.isfinite(relative_limit) and relative_limit >= 0):
+            raise ActiveLearningError(f"relative_limit={relative_limit!r} must be at least 0")
         self._ensemble = ensemble
         self._limit = disagreement_limit
+        self._relative = relative_limit
 
     @property
     def name(self) -> str:
@@ -58,4 +70,5 @@ class EnsembleRelaxer(LockstepRelaxer):
         if self._limit is None:
             return None
         assert isinstance(evaluation, MeanEvaluation)
-        return "uncertain" if evaluation.disagreement > self._limit else None
+        limit = max(self._limit, self._relative * evaluation.largest_force)
+        return "uncertain" if evaluation.disagreement > limit else None

@@ -21,7 +21,7 @@ class TopClusters:
     Attributes
     ----------
     energies
-        (k,) mean energy of the ensemble, eV of the cell.
+        (k,) mean energy of the ensemble, eV/atom.
     features
         (k, f) pooled features. Those of two cycles can be compared only if one potential gave
         both: calculate those of the earlier structures again with the later potential.
@@ -54,7 +54,7 @@ class Comparison:
         For each cluster of the earlier cycle the one of the later that it is, None if it is none of
         them.
     largest_energy_change
-        Largest absolute difference of the energies of a pair, eV; None without pairs.
+        Largest absolute difference of the energies of a pair, eV/atom; None without pairs.
     """
 
     unchanged: bool
@@ -99,7 +99,9 @@ def compare(
     tolerance
         Largest distance between the best members of a pair.
     energy_tolerance
-        Largest absolute difference of their energies, eV of the cell.
+        Largest absolute difference of their energies, eV/atom. Published is 0.01 eV, not of what;
+        an ensemble that is trained anew scatters by some meV/atom, which for a whole cell would
+        never come to rest within 0.01 eV.
 
     Raises
     ------

@@ -84,7 +84,7 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
     )
     ranked = rank_clusters(clustering, scores.scores, [crystal.candidate for crystal in sound])
     top = [cluster.best for cluster in ranked[: spec.top]]
-    energies = np.array([evaluation.energy for evaluation in evaluations])
+    energies = scores.energies
     comparison = _compare(
         records, spec, cycle, ensemble, clustering, TopClusters(energies[top], features[top])
     )
@@ -128,7 +128,7 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
         mean_disagreement=float(scores.force_deviations.mean()),
         cluster_count=len(ranked),
         clusters=[_cluster(rank, cluster, describe) for rank, cluster in enumerate(ranked)],
-        top=[{**describe(place), "energy": float(energies[place])} for place in top],
+        top=[describe(place) for place in top],
         comparison=None if comparison is None else _comparison(comparison),
         parents=[cycles.cycle_id(spec.known.search_id, spec.identifier, cycle - 1)],
         provenance={"ensemble": ensemble.provenance},
@@ -183,7 +183,7 @@ def _compare(
     structures = chosen_structures(records, spec, cycle - 1, ids)
     # Features of another ensemble have another meaning: this one is asked about both.
     features = ensemble.features([to_atoms(structure) for structure in structures])
-    energies = np.array([best["energy"] for best in before["top"]])
+    energies = np.array([best["energy_per_atom"] for best in before["top"]])
     return compare(
         TopClusters(energies, features),
         top,

@@ -119,7 +119,8 @@ def _relax_batch(
     started = time.perf_counter()
     # Always from the crystals as they were drawn: what an earlier, worse ensemble did is forgotten.
     structures = initial_structures(records, batch.parents)
-    relaxer = EnsembleRelaxer(ensemble, spec.pool.disagreement_limit)
+    part = spec.pool
+    relaxer = EnsembleRelaxer(ensemble, part.disagreement_limit, part.relative_disagreement)
     settings = RelaxationSettings(
         force_tolerance=spec.pool.force_tolerance,
         stress_tolerance=spec.pool.stress_tolerance,
