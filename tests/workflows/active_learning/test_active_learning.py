@@ -304,6 +304,24 @@ def test_calculations_that_fail_stop_nothing_and_first_principles_are_jobs_of_th
         assert summary["relaxed"]["relaxed"] + summary["relaxed"]["failed"] == 2
 
 
+@pytest.mark.parametrize(
+    ("change", "decision", "cycles"),
+    [
+        # Everything is one cluster, whose energy may change as it likes.
+        ({"cluster_radius": 1e6, "energy_tolerance": 1e6, "maximum_cycles": 5}, "unchanged", 2),
+        # Everything is like something that is known.
+        ({"known_distance": 1e6}, "nothing_new", 1),
+    ],
+)
+def test_the_search_ends_when_nothing_changes_or_nothing_is_new(database, change, decision, cycles):
+    small = {"pool": SMALL_ACTIVE_LEARNING["pool"] | {"size": 8}, "batch": 2, "top": 1}
+    spec = ActiveLearningSpec.build(SMALL_ACTIVE_LEARNING | small | change)
+    summary = run_active_learning(spec)
+    assert (summary["decision"], summary["cycles"]) == (decision, cycles)
+    assert summary["reference_calculations"] == 7 + 2 * (cycles - 1)
+    assert summary["relaxed"]["relaxed"] + summary["relaxed"]["failed"] == 1
+
+
 @pytest.mark.slow
 def test_workers_of_a_launch_pad_end_with_the_same_records(database, expected, monkeypatch):
     monkeypatch.chdir(database.parent)
@@ -322,6 +340,9 @@ def test_what_cannot_work_is_refused_before_any_work():
     wrong = SMALL_ACTIVE_LEARNING | {"potential": {"architecture": {"hidden_layers": []}}}
     with pytest.raises(SpecError, match=r"potential: hidden_layers is empty"):
         ActiveLearningSearchMaker().make(ActiveLearningSpec.build(wrong))
+    options = {"reference": {"engine": "stillinger-weber", "options": {"functional": "lda"}}}
+    with pytest.raises(RelaxationError, match=r"does not take these options \(functional\)"):
+        run_active_learning(ActiveLearningSpec.build(SMALL_ACTIVE_LEARNING | options))
     wrong = SMALL_ACTIVE_LEARNING | {"reference": {"engine": "oracle"}}
     with pytest.raises(SpecError, match=r"relaxation.engine: 'oracle'"):
         ActiveLearningSearchMaker().make(ActiveLearningSpec.build(wrong))

@@ -242,8 +242,8 @@ def run_active_learning(spec: ActiveLearningSpec) -> dict[str, Any]:
     flow = ActiveLearningSearchMaker().make(spec)
     known = spec.known
     check_device(known)
-    if reference.is_first_principles(spec.reference.engine):
-        reference.reference_engine(spec).check_elements(known.species)
+    # Its options are looked at here, and not first after the pool has been made.
+    reference.reference_engine(spec).check_elements(known.species)
     with job_records() as records:
         open_search(records, known)
         run_recorded(records, known, flow)
