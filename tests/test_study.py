@@ -27,7 +27,7 @@ def two(first=None, second=None, **changes):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ([], "a study is a mapping of fields"),
+        ([], "the study is a mapping of fields"),
         ({"seed": 3}, "seed: unknown field — allowed here: name, search, variants, seeds"),
         ({"seeds": 1}, "seeds: 1 — "),
         ({"crystals": 0}, "crystals: 0 — "),

@@ -5,24 +5,19 @@ Everything that can change a result is in here and is recorded with it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     Field,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
-from crysearch.errors import SpecError
-from crysearch.spec import SearchSpec
-from crysearch.spec_parts import RelaxationSpec, SpecPart, WholeSpec
-from crysearch.validation import describe_errors
+from crysearch.spec import SearchSpec, SpecWithSearch
+from crysearch.spec_parts import RelaxationSpec, SpecPart
 
 
 class ReferenceMethodSpec(SpecPart):
@@ -98,8 +93,10 @@ class PoolSpec(SpecPart):
     batch_size: PositiveInt = Field(100, description="Crystals relaxed side by side.")
 
 
-class ActiveLearningSpec(WholeSpec):
+class ActiveLearningSpec(SpecWithSearch):
     """A search for the structures of lowest energy with few reference calculations."""
+
+    kind: ClassVar[str] = "the active learning"
 
     name: str = Field("active learning", description="A name of your choice; changes no result.")
     search: SearchSpec = Field(
@@ -172,13 +169,6 @@ class ActiveLearningSpec(WholeSpec):
         return self
 
     @property
-    def identifier(self) -> str:
-        """Identifier of the active learning: a hash of everything that can change a result."""
-        content = self.model_dump(mode="json", exclude={"name": True, "search": {"name"}})
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
     def dataset(self) -> str:
         """Name of the data set of the reference calculations."""
         return f"active-learning-{self.identifier}"
@@ -210,27 +200,3 @@ class ActiveLearningSpec(WholeSpec):
         if not self.reference.options:
             return self.reference.engine
         return f"{self.reference.engine} {json.dumps(self.reference.options, sort_keys=True)}"
-
-    @classmethod
-    def build(cls, content: Mapping[str, Any]) -> Self:
-        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
-        if not isinstance(content, Mapping):
-            raise SpecError(
-                f"an active learning is a mapping of fields; got {type(content).__name__}"
-            )
-        lines: list[str] = []
-        rest = dict(content)
-        if isinstance(rest.get("search"), Mapping):
-            try:
-                rest["search"] = SearchSpec.build(rest["search"])
-            except SpecError as error:
-                # A search says by itself what is wrong with it.
-                lines = [f"search.{line.strip()}" for line in str(error).splitlines()[1:]]
-                del rest["search"]
-        try:
-            spec = cls.model_validate(rest)
-        except ValidationError as error:
-            lines += describe_errors(error, rest, cls)
-        if lines:
-            raise SpecError("\n  ".join(["the active learning is not valid:", *lines]))
-        return spec

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import yaml
 from pydantic import (
@@ -316,3 +316,40 @@ class SearchSpec(WholeSpec):
                 last = _sorted_pair(last)
             target[last] = value
         return self.build(content)
+
+
+class SpecWithSearch(WholeSpec):
+    """Base of specifications with a search in them; `kind` is what messages call one."""
+
+    kind: ClassVar[str]
+    name: str
+    search: SearchSpec
+
+    @property
+    def identifier(self) -> str:
+        """A hash of everything that can change a result."""
+        content = self.model_dump(mode="json", exclude={"name": True, "search": {"name"}})
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def build(cls, content: Mapping[str, Any]) -> Self:
+        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
+        if not isinstance(content, Mapping):
+            raise SpecError(f"{cls.kind} is a mapping of fields; got {type(content).__name__}")
+        lines: list[str] = []
+        rest = dict(content)
+        if isinstance(rest.get("search"), Mapping):
+            try:
+                rest["search"] = SearchSpec.build(rest["search"])
+            except SpecError as error:
+                # A search says by itself what is wrong with it.
+                lines = [f"search.{line.strip()}" for line in str(error).splitlines()[1:]]
+                del rest["search"]
+        try:
+            spec = cls.model_validate(rest)
+        except ValidationError as error:
+            lines += describe_errors(error, rest, cls)
+        if lines:
+            raise SpecError("\n  ".join([f"{cls.kind} is not valid:", *lines]))
+        return spec

@@ -7,26 +7,21 @@ change a result is in here and is recorded with it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
 from crysearch.errors import SpecError
-from crysearch.spec import SearchSpec
+from crysearch.spec import SearchSpec, SpecWithSearch
 from crysearch.spec_generative import GenerativeSpec
-from crysearch.spec_parts import SpecPart, WholeSpec
-from crysearch.validation import describe_errors
+from crysearch.spec_parts import SpecPart
 
 #: Fields of a generative model in which a variant and its baseline must agree: the same encoder and
 #: decoder, the same structures held out, and evidences of one scale.
@@ -108,8 +103,10 @@ def _default_variants() -> tuple[VariantSpec, ...]:
     )
 
 
-class StudySpec(WholeSpec):
+class StudySpec(SpecWithSearch):
     """A comparison of generative models over seeds."""
+
+    kind: ClassVar[str] = "the study"
 
     name: str = Field("study", description="A name of your choice; changes no result.")
     search: SearchSpec = Field(
@@ -205,13 +202,6 @@ class StudySpec(WholeSpec):
         return problems
 
     @property
-    def identifier(self) -> str:
-        """Identifier of the study: a hash of everything that can change a result."""
-        content = self.model_dump(mode="json", exclude={"name": True, "search": {"name"}})
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    @property
     def known(self) -> SearchSpec:
         """The search that the documents of the study belong to.
 
@@ -239,25 +229,3 @@ class StudySpec(WholeSpec):
             return part
         epochs = max(1, round(self.equal_time_factor * part.epochs))
         return part.model_copy(update={"epochs": epochs})
-
-    @classmethod
-    def build(cls, content: Mapping[str, Any]) -> Self:
-        """Validate plain data; raises :class:`SpecError` that lists every invalid field."""
-        if not isinstance(content, Mapping):
-            raise SpecError(f"a study is a mapping of fields; got {type(content).__name__}")
-        lines: list[str] = []
-        rest = dict(content)
-        if isinstance(rest.get("search"), Mapping):
-            try:
-                rest["search"] = SearchSpec.build(rest["search"])
-            except SpecError as error:
-                # A search says by itself what is wrong with it.
-                lines = [f"search.{line.strip()}" for line in str(error).splitlines()[1:]]
-                del rest["search"]
-        try:
-            study = cls.model_validate(rest)
-        except ValidationError as error:
-            lines += describe_errors(error, rest, cls)
-        if lines:
-            raise SpecError("\n  ".join(["the study is not valid:", *lines]))
-        return study

@@ -25,7 +25,8 @@ Kind = Literal["reference", "candidate"]
 CPU, BATCHED, MPI = "crysearch-cpu", "crysearch-batched", "crysearch-mpi"
 
 
-def _config(category: str) -> JobConfig:
+def config(category: str) -> JobConfig:
+    """How our jobs run: results go to the records, and workers of the category take them."""
     return JobConfig(
         resolve_references=False,
         expose_store=True,
@@ -34,7 +35,7 @@ def _config(category: str) -> JobConfig:
     )
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def gather_references(spec: dict[str, Any]) -> Summary:
     """Gather, check and fingerprint the known structures."""
     search = SearchSpec.build(spec)
@@ -46,7 +47,7 @@ def gather_references(spec: dict[str, Any]) -> Summary:
         )
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def train_model(spec: dict[str, Any], after: Any = None) -> Summary:
     """Train the generative model; ``after`` is the output of the job that must come first."""
     search = SearchSpec.build(spec)
@@ -54,7 +55,7 @@ def train_model(spec: dict[str, Any], after: Any = None) -> Summary:
         return stages.stage(records, search, "model", lambda: stages.train_model(records, search))
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def generate_replicas(spec: dict[str, Any], after: Any = None) -> Summary:
     """Decode the replicas."""
     search = SearchSpec.build(spec)
@@ -64,7 +65,7 @@ def generate_replicas(spec: dict[str, Any], after: Any = None) -> Summary:
         )
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def fill_quotas(
     spec: dict[str, Any], formula_units: int, jobs: int, guided: bool = False, after: Any = None
 ) -> Response[Summary]:
@@ -99,7 +100,7 @@ def fill_quotas(
     return _detour([*makers, named(again, search, quotas_name(formula_units, guided))], name)
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def make_crystals(
     spec: dict[str, Any], formula_units: int, part: int, parts: int, guided: bool = False
 ) -> Summary:
@@ -113,7 +114,7 @@ def make_crystals(
         return make(records, search, formula_units, Pace(seconds), part, parts)
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def relax_all(spec: dict[str, Any], kind: Kind, after: Any = None) -> Response[Summary]:
     """Have everything of a kind relaxed, batch by batch."""
     search = SearchSpec.build(spec)
@@ -160,7 +161,7 @@ def _relax_job(
     return named(relax_batches(spec, kind, content), search, name)
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def relax_batches(
     spec: dict[str, Any], kind: Kind, batches: list[dict[str, Any]]
 ) -> Response[Summary]:
@@ -178,7 +179,7 @@ def relax_batches(
     return _detour([_relax_job(search, spec, kind, waiting)], f"relax {kind}s", {"batches": done})
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def judge(spec: dict[str, Any], after: Any = None) -> Summary:
     """Energies, duplicates and novelty of everything relaxed."""
     search = SearchSpec.build(spec)

@@ -54,6 +54,17 @@ def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
         return summary or {}
 
 
+def run_within(spec: SearchSpec, flow: Flow, last: str) -> dict[str, Any]:
+    """Run a flow here whose documents belong to a search; the summary of its last stage."""
+    check_device(spec)
+    with job_records() as records:
+        open_search(records, spec)
+        run_recorded(records, spec, flow)
+        summary = stages.finished_summary(records, spec, last)
+        assert summary is not None, "the flow ends with its last stage"
+        return summary
+
+
 def open_search(records: RecordStore, spec: SearchSpec) -> None:
     """Make the document of a search, or check that it is still the one that began."""
     stages.check_unchanged(records, spec)

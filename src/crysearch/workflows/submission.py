@@ -13,6 +13,7 @@ from crysearch.spec import SearchSpec
 from crysearch.workflows import stages
 from crysearch.workflows.context import job_records
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
+from crysearch.workflows.local import open_search
 from crysearch.workflows.makers import CrystalSearchMaker
 
 _ACTIVE = ("WAITING", "READY", "RESERVED", "RUNNING", "FIZZLED", "PAUSED")
@@ -78,6 +79,39 @@ def submit(flow: SearchSpec | Flow | Job, launchpad: LaunchPad | None = None) ->
         stages.keep_reference_files(records, spec)
         stages.open_search(records, spec, "submitted")
     return Submission(spec.search_id, "added", add_to(pad, flow, {"search": spec.search_id}))
+
+
+def submit_within(
+    spec: SearchSpec,
+    flow: Flow,
+    last: str,
+    finished: str,
+    metadata: dict[str, Any],
+    launchpad: LaunchPad | None = None,
+) -> Submission:
+    """Put a flow whose documents belong to a search on the launch pad, once.
+
+    Parameters
+    ----------
+    spec, flow
+    last
+        The stage that the flow ends with.
+    finished
+        What the search is when that is done.
+    metadata
+        By which the flow is known again.
+    launchpad
+        That of the settings if not given.
+    """
+    with job_records() as records:
+        open_search(records, spec)
+        if stages.finished_summary(records, spec, last) is not None:
+            stages.finish_search(records, spec, finished)
+            return Submission(spec.search_id, "complete")
+    pad = configured_launchpad() if launchpad is None else launchpad
+    earlier = submitted_before(pad, metadata)
+    state, fw_ids = earlier or ("added", add_to(pad, flow, metadata))
+    return Submission(spec.search_id, state, fw_ids)
 
 
 def submitted_before(pad: LaunchPad, metadata: dict[str, Any]) -> tuple[str, list[int]] | None:

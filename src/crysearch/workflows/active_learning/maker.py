@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fireworks import LaunchPad
-from jobflow import Flow, Job, JobConfig, Maker, Response, job
+from jobflow import Flow, Job, Maker, Response, job
 
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import SpecError, TrainingError
@@ -26,27 +26,17 @@ from crysearch.workflows.active_learning.names import (
 )
 from crysearch.workflows.active_learning.pool import pool_summary, relax_pool
 from crysearch.workflows.active_learning.training import train_ensemble
-from crysearch.workflows.context import check_device, job_records, validate
-from crysearch.workflows.jobs import BATCHED, CPU, MPI, named
-from crysearch.workflows.launchpad import launchpad as configured_launchpad
-from crysearch.workflows.local import open_search, run_recorded
+from crysearch.workflows.context import job_records, validate
+from crysearch.workflows.jobs import BATCHED, CPU, MPI, config, named
+from crysearch.workflows.local import run_within
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.stages.relaxation import RelaxationBatch
-from crysearch.workflows.submission import Submission, add_to, submitted_before
+from crysearch.workflows.submission import Submission, submit_within
 
 Content = dict[str, Any]
 
 
-def _config(category: str) -> JobConfig:
-    return JobConfig(
-        resolve_references=False,
-        expose_store=True,
-        pass_manager_config=False,
-        manager_config={"_category": category},
-    )
-
-
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def calculate_chosen(content: Content, cycle: int, after: Any = None) -> Response[Content]:
     """Have the structures chosen in a cycle calculated; then comes the next cycle."""
     spec = ActiveLearningSpec.build(content)
@@ -72,7 +62,7 @@ def calculate_chosen(content: Content, cycle: int, after: Any = None) -> Respons
     return _detour(_cycle(spec, content, cycle + 1), name, summary)
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def calculate_batches(content: Content, cycle: int) -> Response[Content]:
     """Make the reference calculations of a cycle; a detour does what time is too short for."""
     spec = ActiveLearningSpec.build(content)
@@ -85,7 +75,7 @@ def calculate_batches(content: Content, cycle: int) -> Response[Content]:
     return _detour([again], name, {"cycle": cycle})
 
 
-@job(config=_config(MPI))
+@job(config=config(MPI))
 def calculate_one(content: Content, cycle: int, places: list[int]) -> Content:
     """Make one reference calculation."""
     spec = ActiveLearningSpec.build(content)
@@ -95,7 +85,7 @@ def calculate_one(content: Content, cycle: int, places: list[int]) -> Content:
     return {"places": places}
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def train(content: Content, cycle: int) -> Content:
     """Train the ensemble of a cycle."""
     spec = ActiveLearningSpec.build(content)
@@ -109,7 +99,7 @@ def train(content: Content, cycle: int) -> Content:
     return {"configurations": summary["configurations"]}
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def relax(
     content: Content, cycle: int, part: int, parts: int, after: Any = None
 ) -> Response[Content]:
@@ -128,7 +118,7 @@ def relax(
     return _detour([again], name, {"part": part})
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def choose(content: Content, cycle: int, after: Any = None) -> Response[Content]:
     """Choose what is calculated next, or end the cycles."""
     spec = ActiveLearningSpec.build(content)
@@ -147,7 +137,7 @@ def choose(content: Content, cycle: int, after: Any = None) -> Response[Content]
     return _detour(steps, name, summary)
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def finish(content: Content, cycle: int, after: Any = None) -> Response[Content] | Content:
     """Have the best structures relaxed with the reference method, and conclude."""
     spec = ActiveLearningSpec.build(content)
@@ -168,7 +158,7 @@ def finish(content: Content, cycle: int, after: Any = None) -> Response[Content]
     return _detour([*steps, _named(again, spec, "conclude")], name, {"pending": len(waiting)})
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def relax_best(content: Content, cycle: int) -> Response[Content]:
     """Relax the best structures; what the job's time is too short for, a detour does."""
     spec = ActiveLearningSpec.build(content)
@@ -180,7 +170,7 @@ def relax_best(content: Content, cycle: int) -> Response[Content]:
     return _detour([_named(relax_best(content, cycle), spec, "relax the best")], name, {})
 
 
-@job(config=_config(MPI))
+@job(config=config(MPI))
 def relax_one(content: Content, cycle: int, kind: str, number: int, parents: list[str]) -> Content:
     """Relax one of the best structures."""
     spec = ActiveLearningSpec.build(content)
@@ -240,16 +230,9 @@ def run_active_learning(spec: ActiveLearningSpec) -> dict[str, Any]:
         calculation or relaxation that fails is a failure in the records.
     """
     flow = ActiveLearningSearchMaker().make(spec)
-    known = spec.known
-    check_device(known)
     # Its options are looked at here, and not first after the pool has been made.
-    reference.reference_engine(spec).check_elements(known.species)
-    with job_records() as records:
-        open_search(records, known)
-        run_recorded(records, known, flow)
-        summary = stages.finished_summary(records, known, stage_name(spec, CONCLUDING))
-        assert summary is not None, "the flow ends with the conclusion"
-        return summary
+    reference.reference_engine(spec).check_elements(spec.known.species)
+    return run_within(spec.known, flow, stage_name(spec, CONCLUDING))
 
 
 def submit_active_learning(
@@ -263,17 +246,9 @@ def submit_active_learning(
         The search cannot work, or the database does not answer.
     """
     flow = ActiveLearningSearchMaker().make(spec)
-    known = spec.known
-    with job_records() as records:
-        open_search(records, known)
-        if stages.finished_summary(records, known, stage_name(spec, CONCLUDING)) is not None:
-            stages.finish_search(records, known, "complete")
-            return Submission(known.search_id, "complete")
-    pad = configured_launchpad() if launchpad is None else launchpad
+    known, last = spec.known, stage_name(spec, CONCLUDING)
     metadata = {"active_learning": spec.identifier, "of": known.search_id}
-    earlier = submitted_before(pad, metadata)
-    state, fw_ids = earlier or ("added", add_to(pad, flow, metadata))
-    return Submission(known.search_id, state, fw_ids)
+    return submit_within(known, flow, last, "complete", metadata, launchpad)
 
 
 def _cycle(spec: ActiveLearningSpec, content: Content, cycle: int) -> list[Job]:

@@ -6,37 +6,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from fireworks import LaunchPad
-from jobflow import Flow, Job, JobConfig, Maker, Response, job
+from jobflow import Flow, Job, Maker, Response, job
 
 from crysearch.errors import SpecError
 from crysearch.generative import available_models
 from crysearch.study import StudySpec
 from crysearch.workflows import jobs, stages
-from crysearch.workflows.context import check_device, job_records, validate
-from crysearch.workflows.jobs import BATCHED, CPU, named
-from crysearch.workflows.launchpad import launchpad as configured_launchpad
-from crysearch.workflows.local import open_search, run_recorded
+from crysearch.workflows.context import job_records, validate
+from crysearch.workflows.jobs import BATCHED, CPU, config, named
+from crysearch.workflows.local import run_within
 from crysearch.workflows.pace import Pace
 from crysearch.workflows.study.conclude import conclude
 from crysearch.workflows.study.relaxing import relax_pending, relaxing_summary
 from crysearch.workflows.study.screening import screen_trials
 from crysearch.workflows.study.stage_names import CONCLUDING, RELAXING, SCREENING, stage_name
 from crysearch.workflows.study.training import train_variant
-from crysearch.workflows.submission import Submission, add_to, submitted_before
+from crysearch.workflows.submission import Submission, submit_within
 
 Content = dict[str, Any]
 
 
-def _config(category: str) -> JobConfig:
-    return JobConfig(
-        resolve_references=False,
-        expose_store=True,
-        pass_manager_config=False,
-        manager_config={"_category": category},
-    )
-
-
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def train(study: Content, variant: str, after: Any = None) -> Content:
     """Train and measure one variant with every seed."""
     asked = StudySpec.build(study)
@@ -47,7 +37,7 @@ def train(study: Content, variant: str, after: Any = None) -> Content:
         )
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def screen(study: Content, after: Any = None) -> Content:
     """Draw the random crystals and screen them with the replicas of every trial."""
     asked = StudySpec.build(study)
@@ -61,7 +51,7 @@ def screen(study: Content, after: Any = None) -> Content:
     return {"crystals": summary["crystals"]}
 
 
-@job(config=_config(BATCHED))
+@job(config=config(BATCHED))
 def relax(study: Content, after: Any = None) -> Response[Content]:
     """Relax what was chosen; what the job's time is too short for, a detour does."""
     asked = StudySpec.build(study)
@@ -81,7 +71,7 @@ def relax(study: Content, after: Any = None) -> Response[Content]:
     return Response(output=summary, detour=Flow([again], name=again.name))
 
 
-@job(config=_config(CPU))
+@job(config=config(CPU))
 def summarise(study: Content, after: Any = None) -> Content:
     """Write the document of the study."""
     asked = StudySpec.build(study)
@@ -161,14 +151,7 @@ def run_study(spec: StudySpec) -> dict[str, Any]:
         fails is a failed trial.
     """
     flow = GenerativeStudyMaker().make(spec)
-    known = spec.known
-    check_device(known)
-    with job_records() as records:
-        open_search(records, known)
-        run_recorded(records, known, flow)
-        summary = stages.finished_summary(records, known, stage_name(spec, CONCLUDING))
-        assert summary is not None, "the flow ends with the conclusion"
-        return summary
+    return run_within(spec.known, flow, stage_name(spec, CONCLUDING))
 
 
 def submit_study(spec: StudySpec, launchpad: LaunchPad | None = None) -> Submission:
@@ -180,14 +163,6 @@ def submit_study(spec: StudySpec, launchpad: LaunchPad | None = None) -> Submiss
         The study cannot work, or the database does not answer.
     """
     flow = GenerativeStudyMaker().make(spec)
-    known = spec.known
-    with job_records() as records:
-        open_search(records, known)
-        if stages.finished_summary(records, known, stage_name(spec, CONCLUDING)) is not None:
-            stages.finish_search(records, known, "paused")
-            return Submission(known.search_id, "complete")
-    pad = configured_launchpad() if launchpad is None else launchpad
+    known, last = spec.known, stage_name(spec, CONCLUDING)
     metadata = {"study": spec.identifier, "of": known.search_id}
-    earlier = submitted_before(pad, metadata)
-    state, fw_ids = earlier or ("added", add_to(pad, flow, metadata))
-    return Submission(known.search_id, state, fw_ids)
+    return submit_within(known, flow, last, "paused", metadata, launchpad)
