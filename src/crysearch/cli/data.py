@@ -253,16 +253,20 @@ def _print_dataset(found: Mapping[str, Any]) -> None:
         else "none",
     }
     for source in found["sources"]:
-        rows.setdefault("sources", "")
-        rows["sources"] += (
-            f"{'; ' if rows['sources'] else ''}{source['file']}, {source['frames']:,} frames"
-            f", {source['licence'] or 'licence not given'}"
-        )
+        before = f"{rows['sources']}; " if "sources" in rows else ""
+        rows["sources"] = before + _source(source)
     if found["status"] != "complete":
         rows["status"] = "an import goes on or was interrupted: run it again"
     width = max(map(len, rows))
     for heading, value in rows.items():
         typer.echo(f"{heading:<{width}}  {value}")
+
+
+def _source(source: dict[str, Any]) -> str:
+    if "file" not in source:
+        return ", ".join(f"{kind.replace('_', ' ')} {key}" for kind, key in source.items())
+    licence = source["licence"] or "licence not given"
+    return f"{source['file']}, {source['frames']:,} frames, {licence}"
 
 
 def _print_findings(rows: list[dict[str, Any]], number: int) -> None:

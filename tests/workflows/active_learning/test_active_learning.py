@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fireworks.core.rocket_launcher import rapidfire
+from typer.testing import CliRunner
 
 from crysearch.active_learning_spec import ActiveLearningSpec
-from crysearch.errors import CrysearchError, RelaxationError, SpecError
+from crysearch.cli.main import app
+from crysearch.datasets import read_extxyz
+from crysearch.errors import CrysearchError, DatasetError, RelaxationError, SpecError
 from crysearch.potentials import load_potential
 from crysearch.records import open_records
 from crysearch.records.values import from_binary_array, structure_from_document
@@ -32,6 +35,7 @@ from crysearch.workflows.active_learning import (
     training,
 )
 from crysearch.workflows.active_learning.pool import relaxed_pool
+from crysearch.workflows.datasets import check_dataset, import_files
 from crysearch.workflows.launchpad import launchpad
 from small_active_learning import SMALL_ACTIVE_LEARNING
 
@@ -113,6 +117,26 @@ def test_configurations_have_the_labels_of_the_reference_method(records):
     for document, candidate in zip(found, drawn, strict=False):
         assert document["metadata"]["candidate"] == candidate["_id"]
         assert structure_from_document(document).matches(structure_from_document(candidate))
+
+
+def test_the_commands_for_data_sets_show_and_export_it_and_leave_it_alone(
+    place, records, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(place))
+    [dataset] = records.find("datasets")
+    file = tmp_path / "calculated.extxyz"
+    shown = CliRunner().invoke(app, ["data", "show", dataset["name"]])
+    assert shown.exit_code == 0
+    assert f"active learning {SPEC.identifier}" in shown.output
+    exported = CliRunner().invoke(app, ["data", "export", dataset["name"], "--to", str(file)])
+    assert exported.exit_code == 0
+    assert len(list(read_extxyz(file))) == dataset["counts"]["configurations"]
+    before = records.find("configurations")
+    with pytest.raises(DatasetError, match="is kept by a workflow"):
+        check_dataset(records, dataset["name"])
+    with pytest.raises(DatasetError, match="is kept by a workflow"):
+        import_files(records, [file], name=dataset["name"], method=dataset["method"])
+    assert records.find("configurations") == before
 
 
 def test_scores_follow_from_the_ensemble_and_the_relaxed_pool(records):

@@ -208,3 +208,18 @@ def update_entries(store: RecordStore, dataset: str, entries: Iterable[Entry]) -
                 for entry in some
             },
         )
+
+
+def check_own(known: Mapping[str, Any]) -> None:
+    """Refuse to change the data set that a workflow keeps for itself.
+
+    Raises
+    ------
+    DatasetError
+        The set has a search among its sources.
+    """
+    if any("search" in source for source in known["sources"]):
+        raise DatasetError(
+            f"data set {known['name']!r} is kept by a workflow, which decides on its splits and "
+            "flags: export it (`crysearch data export`) and import the file under another name"
+        )

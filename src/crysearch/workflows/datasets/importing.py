@@ -20,6 +20,7 @@ from crysearch.records import RecordStore, datasets
 from crysearch.workflows.datasets.entries import (
     NUMBERS,
     Entry,
+    check_own,
     judge,
     new_or_known_settings,
     read_entries,
@@ -106,6 +107,8 @@ def import_files(
         raise DatasetError("no files are given: name at least one")
     keys = keys or Keys()
     found = store.get("datasets", datasets.dataset_id(name))
+    if found is not None:
+        check_own(found)
     # Where the first import was interrupted, nothing is settled.
     known = found if found is not None and settled(found) else None
     settings = new_or_known_settings(known, name, method, fractions, seed, group_key, limits)

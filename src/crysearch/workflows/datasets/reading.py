@@ -15,6 +15,7 @@ from crysearch.errors import DatasetError
 from crysearch.records import RecordStore, datasets
 from crysearch.records.values import from_binary_array, structure_from_document
 from crysearch.workflows.datasets.entries import (
+    check_own,
     judge,
     known_settings,
     read_entries,
@@ -42,6 +43,7 @@ def check_dataset(
         Index of a configuration, reason and detail of each finding.
     """
     known = datasets.resolve_dataset(store, name)
+    check_own(known)
     settings = known_settings(known)
     if limits is not None:
         settings["limits"] = asdict(limits)
