@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 from groups_figure import SHORT, Bars, draw
-from scipy import stats
 
+from crysearch.analysis import mean_interval
 from crysearch.records import RecordStore, open_records
 from crysearch.spec import SearchSpec
 from crysearch.workflows import run_search
@@ -225,10 +225,8 @@ def figures_of(crystals: list[Crystal], names: dict[str, str]) -> dict[str, floa
 
 def mean_and_half(values: list[float]) -> tuple[float, float]:
     """Mean, and half-width of its 95 % interval over seeds."""
-    if len(values) < 2:
-        return float(np.mean(values)), 0.0
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values))
-    return float(np.mean(values)), float(half)
+    found = mean_interval(values)
+    return found.mean, found.high - found.mean if found.n > 1 else 0.0
 
 
 def interval(values: list[float]) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 
 from crysearch.errors import SpecError
 from crysearch.spec import SearchSpec, SpecWithSearch
-from crysearch.spec_generative import GenerativeSpec
+from crysearch.spec_generative import MAXIMUM_GRID, GenerativeSpec
 from crysearch.spec_parts import SpecPart
 
 #: Fields of a generative model in which a variant and its baseline must agree: the same encoder and
@@ -161,10 +161,11 @@ class StudySpec(SpecWithSearch):
             )
         for variant in self.variants:
             dimension = variant.generative.latent_dimension
-            if replicas.grid_points**dimension > 100_000:
+            if replicas.grid_points**dimension > MAXIMUM_GRID:
                 problems.append(
                     f"search.replicas.grid_points: {replicas.grid_points} in {dimension} latent "
-                    f"dimensions of {variant.name} — at most 100,000 replicas; use random_points"
+                    f"dimensions of {variant.name} — at most {MAXIMUM_GRID:,} replicas; use "
+                    "random_points"
                 )
         if problems:
             raise ValueError("\n".join(problems))

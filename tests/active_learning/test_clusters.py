@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crysearch.active_learning import FeatureScaler, find_clusters, rank_clusters
-from crysearch.active_learning.clusters import SMALLEST_RADIUS
 from crysearch.errors import ActiveLearningError
 
 CENTRES = np.array([[0.0, 0.0, 5.0], [9.0, 1.0, 5.0], [2.0, 8.0, 5.0]])
@@ -56,23 +55,6 @@ def test_units_and_origin_of_features_do_not_matter(seed, scale, origin):
     assert same_partition(find_clusters(features * np.array(scale) + origin).labels, truth)
 
 
-def test_the_quantile_rule():
-    # On a line with steps of 1, 1, 1 and 10: the nearest of each is 1, 1, 1, 1, 10 away.
-    features = np.array([[0.0], [1.0], [2.0], [3.0], [13.0]])
-    scale = features.std()
-    assert find_clusters(features, quantile=0.5).radius == pytest.approx(1.0 / scale)
-    assert find_clusters(features, quantile=1.0).radius == pytest.approx(10.0 / scale)
-    assert list(find_clusters(features, quantile=0.5).labels) == [0, 0, 0, 0, 1]
-    assert find_clusters(features, quantile=1.0).count == 1
-
-
-def test_equal_structures_are_one_cluster_also_by_the_quantile():
-    features = np.ones((4, 3))
-    found = find_clusters(features, quantile=0.5)
-    assert found.radius == SMALLEST_RADIUS
-    assert found.count == 1
-
-
 def test_one_structure_is_an_outlier():
     found = find_clusters([[1.0, 2.0]])
     assert list(found.labels) == [0]
@@ -109,7 +91,6 @@ def test_distances_are_root_mean_squares_of_standardised_features():
     ("features", "options", "word"),
     [
         ([[1.0], [2.0]], {"radius": 0.0}, "radius"),
-        ([[1.0], [2.0]], {"quantile": 1.5}, "quantile"),
         ([[1.0], [2.0]], {"neighbours": 1}, "neighbours"),
         ([[1.0], [np.nan]], {}, "row 1"),
         ([1.0, 2.0], {}, "shape"),

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ase.units import GPa
 from pymatgen.core import Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from active_learning.toy_ensembles import diamond
 from crysearch.active_learning import EnsembleRelaxer, PotentialEnsemble
-from crysearch.active_learning.potential import to_atoms
 from crysearch.errors import ActiveLearningError
 from crysearch.potentials import Configuration, create_potential
 from crysearch.relaxation import create_relaxer
@@ -50,7 +50,7 @@ def potential():
 def test_means_and_deviations_are_those_of_the_potential(potential):
     structures = crystals(3)
     ensemble = PotentialEnsemble(potential)
-    atoms = [to_atoms(structure) for structure in structures]
+    atoms = [AseAtomsAdaptor.get_atoms(structure) for structure in structures]
     predictions = potential.predict(structures)
     for evaluation, prediction in zip(ensemble.evaluate(atoms), predictions, strict=True):
         mean = evaluation.mean()

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crysearch.active_learning import FeatureScaler, TopClusters, compare
-from crysearch.active_learning.stopping import match_clusters
 from crysearch.errors import ActiveLearningError
 
 SCALER = FeatureScaler(np.zeros(1), np.ones(1))
@@ -67,9 +66,9 @@ def test_nothing_is_not_unchanged():
 
 def test_two_do_not_share_a_partner():
     # Both of the first are near 0.05; the second of the later is near 0.1 only.
-    found = match_clusters(top([0, 0], [0.0, 0.1]), top([0, 0], [0.05, 0.18]), SCALER, 0.1)
-    assert found == (0, 1)
-    assert match_clusters(top([0, 0], [0.0, 0.1]), top([0], [0.05]), SCALER, 0.1).count(None) == 1
+    first = top([0, 0], [0.0, 0.1])
+    assert compare(first, top([0, 0], [0.05, 0.18]), SCALER, tolerance=0.1).pairs == (0, 1)
+    assert compare(first, top([0], [0.05]), SCALER, tolerance=0.1).pairs.count(None) == 1
 
 
 clusters = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=5)

@@ -16,9 +16,6 @@ from crysearch.errors import ActiveLearningError
 #: Weber's potential to 0.05 eV/Å, those with equal energies were 0.006 apart in the median and nine
 #: in ten of them less than 0.025, while different minima were 0.2 and more apart.
 RADIUS = 0.1
-#: Structures nearer than this are similar whatever a quantile says: relaxations end with such
-#: differences.
-SMALLEST_RADIUS = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +73,6 @@ def find_clusters(
     features: ArrayLike,
     *,
     radius: float = RADIUS,
-    quantile: float | None = None,
     neighbours: int = 2,
 ) -> Clustering:
     """Cluster structures with DBSCAN on their standardised features.
@@ -90,10 +86,6 @@ def find_clusters(
         (n, f) pooled features; those of cells of different sizes should be means over the atoms.
     radius
         DBSCAN's eps, a distance of :class:`FeatureScaler`: one scale for all pools and potentials.
-    quantile
-        Between 0 and 1: take as radius this quantile of the distances from each structure to the
-        nearest other one, at least `SMALLEST_RADIUS`. It follows the pool: where few structures
-        have another like them, a large quantile joins what is different.
     neighbours
         Structures within the radius, itself included, that make a structure the core of a cluster
         (DBSCAN's min_samples). With 2, clusters are what steps no longer than the radius connect.
@@ -108,8 +100,6 @@ def find_clusters(
     table = check_features(features)
     if not (math.isfinite(radius) and radius > 0):
         raise ActiveLearningError(f"radius={radius!r} must be a finite number greater than 0")
-    if quantile is not None and not 0 <= quantile <= 1:
-        raise ActiveLearningError(f"quantile={quantile!r} must lie between 0 and 1, or be None")
     if neighbours < 2:
         raise ActiveLearningError(f"neighbours={neighbours!r} must be at least 2")
     if not len(table):
@@ -118,9 +108,6 @@ def find_clusters(
     # A border structure goes to the first cluster that reaches it: the order must be its own.
     order = np.lexsort(table.T[::-1])
     points = scaler.transform(table[order])
-    if quantile is not None:
-        # A little more, so that rounding does not part those that are just so far apart.
-        radius = max(SMALLEST_RADIUS, nearest_distance_quantile(points, quantile) * (1 + 1e-9))
     found = DBSCAN(eps=radius, min_samples=neighbours).fit_predict(points)
     outliers = found < 0
     found = np.where(outliers, len(points) + np.arange(len(points)), found)
@@ -131,16 +118,6 @@ def find_clusters(
     lonely = np.empty(len(points), dtype=np.bool_)
     lonely[order] = outliers
     return Clustering(labels, lonely, float(radius), scaler)
-
-
-def nearest_distance_quantile(points: NDArray[np.float64], quantile: float) -> float:
-    """Quantile of the Euclidean distances from each of (n, f) points to the nearest other one."""
-    from sklearn.neighbors import NearestNeighbors
-
-    if len(points) < 2:
-        return 0.0
-    distances, _ = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(points)
-    return float(np.quantile(distances[:, 1], quantile))
 
 
 def rank_clusters(

@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 from ase.units import GPa
 from numpy.typing import NDArray
-from pymatgen.core import Structure
 
 from crysearch.active_learning.ensembles import EnsembleEvaluation
 from crysearch.errors import ActiveLearningError
@@ -76,16 +75,6 @@ class PotentialEnsemble:
     def features(self, batch: Sequence[Atoms]) -> NDArray[np.float64]:
         """The features of the potential's networks (n, features), summed over the atoms."""
         return self._potential.descriptors([_configuration(atoms) for atoms in batch])
-
-
-def to_atoms(structure: Structure) -> Atoms:
-    """ASE's atoms of an ordered crystal."""
-    return Atoms(
-        [site.specie.symbol for site in structure],
-        cell=structure.lattice.matrix,
-        scaled_positions=structure.frac_coords,
-        pbc=True,
-    )
 
 
 def _configuration(atoms: Atoms) -> Configuration:

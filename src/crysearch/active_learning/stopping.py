@@ -62,20 +62,6 @@ class Comparison:
     largest_energy_change: float | None
 
 
-def match_clusters(
-    earlier: TopClusters, later: TopClusters, scaler: FeatureScaler, tolerance: float
-) -> tuple[int | None, ...]:
-    """Pair clusters whose best members are within a distance, as many as possible.
-
-    Returns
-    -------
-    tuple
-        For each earlier cluster the place of its partner among the later ones, or None.
-    """
-    near = scaler.distances(earlier.features, later.features) <= tolerance
-    return _pair(near)
-
-
 def compare(
     earlier: TopClusters,
     later: TopClusters,

@@ -282,6 +282,11 @@ class RecordStore:
         """
         return self._blob(blob_id)[0]
 
+    def find_blob(self, blob_id: str) -> bytes | None:
+        """Return binary data, or None if there is no such blob."""
+        found = self._perform("blobs", lambda: self._blobs.get(blob_id))
+        return None if found is None else found[0]
+
     def get_blob_metadata(self, blob_id: str) -> dict[str, Any]:
         """Return what was said about a blob when it was put.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from pymatgen.io.ase import AseAtomsAdaptor
 
 from crysearch.active_learning import (
     Cluster,
@@ -20,7 +21,6 @@ from crysearch.active_learning import (
     score,
     select,
 )
-from crysearch.active_learning.potential import to_atoms
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import ActiveLearningError
 from crysearch.potentials import Prediction, load_potential
@@ -78,7 +78,9 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
     ensemble = ensemble_of(records, spec, cycle)
     evaluations = [crystal.evaluation for crystal in sound if crystal.evaluation is not None]
     scores = score(evaluations, spec.force_weight)
-    features = ensemble.features([to_atoms(c.structure) for c in sound if c.structure is not None])
+    features = ensemble.features(
+        [AseAtomsAdaptor.get_atoms(c.structure) for c in sound if c.structure is not None]
+    )
     clustering = find_clusters(
         features, radius=spec.cluster_radius, neighbours=spec.cluster_neighbours
     )
@@ -182,7 +184,7 @@ def _compare(
     ids = [best["candidate"] for best in before["top"]]
     structures = chosen_structures(records, spec, cycle - 1, ids)
     # Features of another ensemble have another meaning: this one is asked about both.
-    features = ensemble.features([to_atoms(structure) for structure in structures])
+    features = ensemble.features([AseAtomsAdaptor.get_atoms(one) for one in structures])
     energies = np.array([best["energy_per_atom"] for best in before["top"]])
     return compare(
         TopClusters(energies, features),

@@ -93,7 +93,7 @@ def calculate(
         "metadata.candidate": {"$in": ids},
     }
     # What an interrupted run may have left of this group.
-    records.delete("configurations", {**here, "metadata.candidate": {"$in": ids}})
+    records.delete("configurations", here)
     records.delete("failures", {"stage": stage, "parent": {"$in": ids}})
     records.upsert("configurations", done)
     records.upsert("failures", failed)

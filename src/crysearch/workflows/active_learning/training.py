@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from crysearch.active_learning_spec import ActiveLearningSpec
-from crysearch.errors import RecordsError
 from crysearch.potentials import FitHistory, LossWeights, create_potential
 from crysearch.records import RecordStore
 from crysearch.workflows.active_learning.pool import potential_blob
@@ -46,10 +45,6 @@ def train_ensemble(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -
     blob = potential_blob(spec, cycle)
     place = {"search": spec.known.search_id, "active_learning": spec.identifier, "cycle": cycle}
     checkpoint = f"{blob}-checkpoint"
-    try:
-        resume: bytes | None = records.get_blob(checkpoint)
-    except RecordsError:
-        resume = None
     started = time.perf_counter()
     with progress_bar(f"Cycle {cycle}, training", part.epochs, "epochs") as bar:
         history = potential.fit(
@@ -64,7 +59,7 @@ def train_ensemble(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -
             progress=bar.update,
             checkpoint=lambda data: records.put_blob(checkpoint, data, place),
             checkpoint_every=CHECKPOINT_EPOCHS,
-            resume=resume,
+            resume=records.find_blob(checkpoint),
         )
     records.put_blob(blob, potential.to_bytes(), place)
     records.delete_blob(checkpoint)
