@@ -14,7 +14,6 @@ import numpy as np
 from ase import Atoms
 from ase.filters import FrechetCellFilter
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
-from numpy.typing import NDArray
 from scipy.linalg import expm, expm_frechet
 
 
@@ -42,12 +41,12 @@ class LogarithmicStrainFilter(FrechetCellFilter):
         self._strain = np.zeros((3, 3))
         self._deformation = np.eye(3)
 
-    def get_positions(self) -> NDArray[np.float64]:
+    def get_positions(self) -> np.ndarray:
         """Positions (n, 3) in the undeformed cell, and L times the factor (3, 3), Å."""
         positions = np.linalg.solve(self._deformation, self.atoms.positions.T).T
         return np.vstack([positions, self._strain * self.exp_cell_factor])
 
-    def set_positions(self, new: NDArray[np.float64], **options: Any) -> None:
+    def set_positions(self, new: np.ndarray, **options: Any) -> None:  # type: ignore[override]
         """Move atoms and cell to what `get_positions` is to give."""
         count = len(self.atoms)
         self._strain = new[count:] / self.exp_cell_factor
@@ -55,7 +54,7 @@ class LogarithmicStrainFilter(FrechetCellFilter):
         self.atoms.set_cell(self.orig_cell @ self._deformation.T)
         self.atoms.set_positions(new[:count] @ self._deformation.T, **options)
 
-    def get_forces(self, **options: Any) -> NDArray[np.float64]:
+    def get_forces(self, **options: Any) -> np.ndarray:
         """Forces (n + 3, 3) on the variables, eV/Å; sets `stress`, by which optimizers end."""
         stress = voigt_6_to_full_3x3_stress(self.atoms.get_stress(**options))
         forces = self.atoms.get_forces(**options)
