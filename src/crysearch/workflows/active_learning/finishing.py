@@ -8,10 +8,11 @@ from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import RelaxationError
 from crysearch.records import RecordStore, batches, cycles, documents
 from crysearch.workflows.active_learning import reference
-from crysearch.workflows.active_learning.names import RELAXING_BEST, stage_name
+from crysearch.workflows.active_learning.names import CONCLUDING, RELAXING_BEST, stage_name
 from crysearch.workflows.active_learning.pool import chosen_structures
 from crysearch.workflows.active_learning.reference import is_first_principles
 from crysearch.workflows.pace import Pace
+from crysearch.workflows.stages.bookkeeping import finished_summary
 from crysearch.workflows.stages.generation import sound_references
 from crysearch.workflows.stages.relaxation import (
     ParentKind,
@@ -29,6 +30,11 @@ def cycles_of(records: RecordStore, spec: ActiveLearningSpec) -> list[dict[str, 
     """The documents of the cycles of an active learning, in their order."""
     query = {"search": spec.known.search_id, "active_learning": spec.identifier}
     return records.find("cycles", query, sort=[("cycle", 1)])
+
+
+def conclusion_of(records: RecordStore, spec: ActiveLearningSpec) -> dict[str, Any] | None:
+    """The summary of an active learning that has ended (:func:`conclude`); None before."""
+    return finished_summary(records, spec.known, stage_name(spec, CONCLUDING))
 
 
 def pending_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> list[Group]:
