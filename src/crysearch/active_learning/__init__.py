@@ -11,6 +11,7 @@ from crysearch.active_learning.calibration import (
     Predictions,
     calibrate,
     expected_coverage,
+    expected_ratio,
 )
 from crysearch.active_learning.clusters import Cluster, Clustering, find_clusters, rank_clusters
 from crysearch.active_learning.ensembles import Ensemble, EnsembleEvaluation, MeanEvaluation
@@ -41,6 +42,7 @@ __all__ = [
     "calibrate",
     "compare",
     "expected_coverage",
+    "expected_ratio",
     "find_clusters",
     "principal_plane",
     "rank_clusters",

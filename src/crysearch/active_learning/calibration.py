@@ -159,10 +159,10 @@ def expected_coverage(factors: ArrayLike, members: int | None = None) -> NDArray
     members
         None for errors from a normal distribution of the given standard deviation: 68.3 % within
         one and 95.4 % within two. For an ensemble of M members the share if the reference were one
-        more member, drawn from the same normal distribution: the mean and the standard deviation s
-        (with M in the denominator) are estimates from M numbers, and |error| ≤ z·s means |t| ≤ z
-        √((M − 1)/(M + 1)) for a variable t of Student's distribution with M − 1 degrees of freedom.
-        Five members that are right cover 54 % and 82 %.
+        more member, drawn from the same normal distribution. The mean and the standard deviation s
+        (with M in the denominator) are then estimates from M numbers, and |error| ≤ z·s means
+        |t| ≤ z √((M − 1)/(M + 1)) for a variable t of Student's distribution with M − 1 degrees of
+        freedom. Five members that are right cover 54 % and 82 %.
 
     Raises
     ------
@@ -172,10 +172,24 @@ def expected_coverage(factors: ArrayLike, members: int | None = None) -> NDArray
     z = np.asarray(factors, dtype=np.float64)
     if members is None:
         return np.asarray(2 * stats.norm.cdf(z) - 1)
+    limit = z / expected_ratio(members)
+    return np.asarray(2 * stats.t.cdf(limit, members - 1) - 1)
+
+
+def expected_ratio(members: int) -> float:
+    """Root mean square error over deviation of an ensemble that is right, as above.
+
+    √((M + 1)/(M − 1)) for M members: the error of the mean has the variance σ²(1 + 1/M), the
+    deviation from it the mean square σ²(M − 1)/M.
+
+    Raises
+    ------
+    ActiveLearningError
+        There are fewer than two members.
+    """
     if members < 2:
         raise ActiveLearningError(f"members={members!r}: give at least 2, whose deviation is used")
-    limit = z * np.sqrt((members - 1) / (members + 1))
-    return np.asarray(2 * stats.t.cdf(limit, members - 1) - 1)
+    return float(np.sqrt((members + 1) / (members - 1)))
 
 
 def _root_mean_square(values: NDArray[np.float64]) -> float:

@@ -123,7 +123,7 @@ def _report(
     with suppress(ActiveLearningError):  # the figures say that there are none
         predictions = workflow.predictions_of(records, spec)
     if predictions is not None:
-        out.print(workflow.calibration_lines(predictions), markup=False)
+        out.print(workflow.calibration_table(predictions), markup=False)
     drawn = learning_figures.draw(records, spec, predictions, folder, format.value)
     out.print(f"Figures: {len(drawn)} in {folder}", markup=False)
     out.print(f"Records: {records.description}", markup=False)

@@ -16,7 +16,7 @@ from crysearch.records import open_records
 from crysearch.records.values import from_binary_array
 from crysearch.workflows.active_learning import (
     best_of,
-    calibration_lines,
+    calibration_table,
     conclusion_lines,
     conclusion_of,
     cycle_table,
@@ -173,6 +173,10 @@ def test_tables_say_what_the_documents_say(records):
 
 
 def test_calibration_is_told_beside_that_of_an_ideal_ensemble(records):
-    lines = calibration_lines(predictions_of(records, SPEC)).splitlines()
-    assert lines[0].startswith("4 structures") and "(ideal: 33 % and 55 %)" in lines[0]
-    assert len(lines) == 3 and lines[2].startswith("  forces")
+    found = predictions_of(records, SPEC)
+    heading, energies, forces, ideal = calibration_table(found).splitlines()
+    assert "4 new structures" in heading
+    assert energies.split()[:2] == ["energies", f"{found.of_energies().ratio:.2f}"]
+    assert forces.split()[0] == "forces"
+    # Two members: Cauchy's distribution, and √3.
+    assert ideal.split() == ["an", "ideal", "ensemble", "of", "2", "1.73", "33", "%", "55", "%"]

@@ -8,7 +8,7 @@ from crysearch.workflows.active_learning.maker import (
 )
 from crysearch.workflows.active_learning.review import best_of, map_of, pools_of, predictions_of
 from crysearch.workflows.active_learning.tables import (
-    calibration_lines,
+    calibration_table,
     conclusion_lines,
     cycle_table,
 )
@@ -16,7 +16,7 @@ from crysearch.workflows.active_learning.tables import (
 __all__ = [
     "ActiveLearningSearchMaker",
     "best_of",
-    "calibration_lines",
+    "calibration_table",
     "conclusion_lines",
     "conclusion_of",
     "cycle_table",

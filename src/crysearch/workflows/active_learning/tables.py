@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from crysearch.active_learning import Calibration, Predictions, expected_coverage
+import numpy as np
+from numpy.typing import NDArray
+
+from crysearch.active_learning import Calibration, Predictions, expected_coverage, expected_ratio
 from crysearch.errors import ActiveLearningError
 
 Document = Mapping[str, Any]
@@ -47,26 +51,23 @@ def conclusion_lines(summary: Document) -> str:
     return "\n".join(lines)
 
 
-def calibration_lines(predictions: Predictions) -> str:
-    """Errors of structures that an ensemble had not seen, beside the members' disagreement."""
-    ideal = expected_coverage((1, 2), predictions.members)
-    lines = [
-        f"{predictions.count} structures before they were learned from: root mean square error "
-        "over that of the members' deviation, and errors within one and two deviations (ideal: "
-        f"{_percent(ideal[0])} and {_percent(ideal[1])})"
-    ]
+def calibration_table(predictions: Predictions) -> str:
+    """Errors of structures that an ensemble had not seen, beside the members' deviation."""
+    heading = f"disagreement, {predictions.count} new structures"
+    lines = [f"{heading:40s}error/deviation  within 1 deviation  within 2"]
     lines.append(_line("energies", predictions.of_energies()))
-    try:
+    with suppress(ActiveLearningError):  # symmetry makes all forces zero
         lines.append(_line("forces", predictions.of_forces()))
-    except ActiveLearningError:
-        lines.append("  forces    all zero by symmetry")
+    members = predictions.members
+    shares = expected_coverage((1, 2), members)
+    lines.append(_row(f"an ideal ensemble of {members}", expected_ratio(members), shares))
     return "\n".join(lines)
 
 
 def _line(name: str, found: Calibration) -> str:
-    one, two = found.coverage((1, 2))
-    return f"  {name:8s}  {found.ratio:.2f}, {_percent(one)} and {_percent(two)}"
+    return _row(name, found.ratio, found.coverage((1, 2)))
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _row(name: str, ratio: float, shares: NDArray[np.float64]) -> str:
+    one, two = (f"{100 * share:.0f} %" for share in shares)
+    return f"  {name:38s}{ratio:15.2f}  {one:>18s}  {two:>8s}"
