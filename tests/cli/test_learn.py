@@ -62,8 +62,16 @@ def test_what_is_only_shown_needs_no_calculation(finished, monkeypatch):
     monkeypatch.setattr(active_learning, "run_active_learning", None)
     assert "ended: cycle_limit" in finished("learn", "small.yaml", "--show")
     assert "is complete already" in finished("learn", "small.yaml", "--submit")
-    with pytest.raises(SpecError, match=r"has no cycles in .*run it without --show"):
+    with pytest.raises(SpecError, match=r"has no cycles in .*without --show"):
         finished("learn", "small.yaml", "--show", "--set", "top=4")
+
+
+@pytest.mark.slow
+def test_it_is_submitted_once(crysearch):
+    assert "is on the launch pad: 3 jobs (1 to 3)" in crysearch("learn", "small.yaml", "--submit")
+    again = crysearch("learn", "small.yaml", "--submit")
+    assert "is on the launch pad already: 3 jobs (1 to 3)" in again
+    assert "rlaunch rapidfire" in again and "--show instead of --submit" in again
 
 
 def test_status_and_show_speak_of_it(finished):

@@ -59,7 +59,10 @@ def learn(
     if submit:
         submission = workflow.submit_active_learning(spec)
         typer.echo(f"Active learning {_called(spec)} {outcome(submission)}")
-        again = f"  the same command with --show\n  crysearch status {spec.known.search_id[:8]}"
+        again = (
+            "  the same command with --show instead of --submit\n"
+            f"  crysearch status {spec.known.search_id[:8]}"
+        )
         if submission.state != "complete":
             again = (
                 "  rlaunch rapidfire          a worker on this machine\n"
@@ -104,8 +107,9 @@ def _report(
     cycles = workflow.cycles_of(records, spec)
     if not cycles:
         raise SpecError(
-            f"active learning {_called(spec)} has no cycles in {records.description}; run it "
-            "without --show, or give the same specification and database that it was begun with"
+            f"active learning {_called(spec)} has no cycles in {records.description}: either it "
+            "has not begun (run or submit it without --show), or it has with another specification "
+            "or database"
         )
     out = common.console()
     out.print(workflow.cycle_table(cycles), markup=False)

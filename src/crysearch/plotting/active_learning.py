@@ -109,6 +109,9 @@ def plot_learning_curve(cycles: Sequence[Document], path: str | Path | None = No
                 axes.plot(counts, values, dashes, marker=marker, ms=4, color=colour, label=name)
             axes.set_yscale("log")
             plain_log_ticks(axes.yaxis)
+            if len(counts) == 1:  # has no band
+                axes.vlines(counts, low, high, color=GREY, alpha=0.4, lw=1)
+            axes.set_xlim(0, 1.05 * counts.max())
             axes.set_xlabel("Reference calculations learned from")
             axes.set_ylabel(f"Error of the {label}")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -159,7 +162,7 @@ def plot_pool_energies(
         are = counted(outside, "reference energy is", "reference energies are")
         notes.append(f"{are} above what is shown")
     with house_style(path):
-        figure = new_figure(max(4.6, min(8.0, 2.2 + 0.48 * len(pools))), 3.7)
+        figure = new_figure(max(6.6, min(8.0, 2.2 + 0.48 * len(pools))), 3.7)
         axes = figure.subplots()
         for pool in relaxed:
             _draw_box(axes, pool)
@@ -293,8 +296,9 @@ def _energy_range(
 def _frame(pool: PoolMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Corners of what is shown: the best clusters, and nearly all of the others."""
     best = pool.points[(pool.ranks >= 0) & (pool.ranks < len(_CLUSTERS))]
-    ends = np.quantile(pool.points, (1 - _FRAME, _FRAME), axis=0)
-    corners = np.concatenate([best, ends, pool.points[pool.chosen]])
+    lowest = np.quantile(pool.points, 1 - _FRAME, axis=0, method="lower")
+    highest = np.quantile(pool.points, _FRAME, axis=0, method="higher")
+    corners = np.concatenate([best, [lowest, highest], pool.points[pool.chosen]])
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = np.where(high > low, 0.12 * (high - low), 1.0)
     return low - margin, high + margin

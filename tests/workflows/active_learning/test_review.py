@@ -111,6 +111,8 @@ def test_the_best_are_those_relaxed_with_the_reference_method(records):
         energies = [d["energy_per_atom"] for d in relaxed if d["parent_kind"] == kind]
         assert energy == (min(energies) if energies else None)
     assert best.known is not None
+    # Another active learning with the same pool, and one with another.
+    assert best_of(records, SPEC.with_changes({"top": 4})) == review.Best(None, best.known)
     assert best_of(records, SPEC.with_changes({"search.seed": 1})) == review.Best(None, None)
 
 

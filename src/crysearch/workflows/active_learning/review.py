@@ -126,11 +126,13 @@ def pools_of(records: RecordStore, spec: ActiveLearningSpec) -> list[PoolEnergie
 
 def best_of(records: RecordStore, spec: ActiveLearningSpec) -> Best:
     """Lowest energies relaxed with the reference method."""
+    cycles = [cycle["_id"] for cycle in cycles_of(records, spec)]
+    # Another active learning may have searched the same pool.
+    own = {"parent_kind": "candidate", "provenance.cycle": {"$in": cycles}}
     lowest = []
-    for kind in ("candidate", "reference"):
-        query = {"search": spec.known.search_id, "parent_kind": kind, "converged": True}
-        order = [("energy_per_atom", 1), ("_id", 1)]
-        found = records.find_one("relaxations", query, sort=order)
+    for query in (own, {"parent_kind": "reference"}):
+        here = {"search": spec.known.search_id, "converged": True, **query}
+        found = records.find_one("relaxations", here, sort=[("energy_per_atom", 1), ("_id", 1)])
         lowest.append(None if found is None else found["energy_per_atom"])
     return Best(*lowest)
 
