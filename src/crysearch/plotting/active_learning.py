@@ -230,6 +230,11 @@ def plot_pool_map(pool: PoolMap, cycle: int, path: str | Path | None = None) -> 
             if outside:
                 are = counted(outside, f"structure {what} is", f"structures {what} are")
                 notes.append(f"{are} outside")
+        if pool.chosen.any():
+            axes.plot(*pool.points[pool.chosen].T, "o", ms=9, mfc="none", mec=BLACK, mew=0.8,
+                      ls="", zorder=3, label="chosen next")  # fmt: skip
+        else:
+            notes.append("nothing was chosen in this cycle")
         if len(shown):
             axes.plot(*shown.T, "x", ms=3.5, color=LIGHT_GREY, mew=0.8, zorder=1,
                       label="calculated before")  # fmt: skip
@@ -244,11 +249,6 @@ def plot_pool_map(pool: PoolMap, cycle: int, path: str | Path | None = None) -> 
             colour, marker = _CLUSTERS[rank]
             axes.plot(*own.T, marker, ms=5.5, color=colour, mec="white", mew=0.5, zorder=4,
                       label=_cluster_label(pool, rank, len(own)))  # fmt: skip
-        if pool.chosen.any():
-            axes.plot(*pool.points[pool.chosen].T, "o", ms=9, mfc="none", mec=BLACK, mew=0.8,
-                      ls="", zorder=3, label="chosen next")  # fmt: skip
-        else:
-            notes.append("nothing was chosen in this cycle")
         axes.set_xlim(low[0], high[0])
         axes.set_ylim(low[1], high[1])
         first, second = (f"{100 * share:.0f} %" for share in pool.shares)
