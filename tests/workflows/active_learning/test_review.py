@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from crysearch.active_learning import FeatureScaler, PoolMap
 from crysearch.active_learning_spec import ActiveLearningSpec
@@ -26,7 +25,7 @@ from crysearch.workflows.active_learning import (
     predictions_of,
     review,
 )
-from crysearch.workflows.active_learning.pool import ensemble_of, relaxed_pool
+from crysearch.workflows.active_learning.pool import potential_of, relaxed_pool
 from small_active_learning import SMALL_ACTIVE_LEARNING
 
 SPEC = ActiveLearningSpec.build(SMALL_ACTIVE_LEARNING)
@@ -77,17 +76,17 @@ def test_predictions_are_those_from_before_they_were_learned_from(records):
 
 
 def test_what_a_potential_cannot_take_is_left_out(records, monkeypatch):
-    load = review.load_potential
+    load = review.potential_of
 
     class Choosy:
         def __init__(self, potential) -> None:
-            self.potential = potential
+            self.potential, self.descriptors = potential, potential.descriptors
 
         def evaluate(self, structures):
-            rest = self.potential.evaluate(structures[1:])
+            rest = self.potential.evaluate(structures[1:]) if len(structures) > 1 else []
             return [Failure("too_close", "two atoms are in one place"), *rest]
 
-    monkeypatch.setattr(review, "load_potential", lambda *a: Choosy(load(*a)))
+    monkeypatch.setattr(review, "potential_of", lambda *a: Choosy(load(*a)))
     found = predictions_of(records, SPEC)
     assert found.count == 3 and len(found.forces) == 12
     assert len(map_of(records, SPEC)[1].calculated) == 10
@@ -124,16 +123,18 @@ def test_the_map_has_the_clusters_of_the_records(records):
     assert np.bincount(found.ranks).tolist() == sizes
     assert len(found.points) == sum(sizes) and not found.chosen.any()
     assert len(found.calculated) == cycle["configurations"]
-    relaxed = {d["parent_id"]: d for d in records.find("relaxations", {"parent_kind": "candidate"})}
-    for rank, name in found.names.items():
-        document = relaxed[cycle["top"][rank]["candidate"]]
-        assert name in (document["matches"], (document["space_group_after"] or {}).get("symbol"))
-    assert len(found.names) == len(relaxed)
+    relaxed = {d["parent_id"]: d for d in records.find("relaxations")}
+    sound = [c for c in relaxed_pool(records, SPEC, 2) if c.structure is not None]
+    ranks = {crystal.candidate: rank for crystal, rank in zip(sound, found.ranks, strict=True)}
+    last = [best for best in cycle["finalists"] if best["cycle"] == 2]
+    assert last
+    for best in last:
+        document = relaxed[best["candidate"]]
+        name = document["matches"] or document["space_group_after"]["symbol"]
+        assert found.names[ranks[best["candidate"]]] == name
+    assert len(found.names) <= len(cycle["finalists"])
     # No two structures are further apart in the plane than they are.
-    sound = [c.structure for c in relaxed_pool(records, SPEC, 2) if c.structure is not None]
-    features = ensemble_of(records, SPEC, 2).features(
-        [AseAtomsAdaptor.get_atoms(structure) for structure in sound]
-    )
+    features = potential_of(records, SPEC, 2).descriptors([c.structure for c in sound])
     true = FeatureScaler.fit(features).distances(features, features)
     seen = np.linalg.norm(found.points[:, None] - found.points[None], axis=-1)
     assert (seen <= true + 1e-9).all()

@@ -72,7 +72,7 @@ def relax_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int, group
     marker = stage_name(spec, RELAXING_BEST)
     starts = None
     if kind == "candidate":
-        starts = _starts(records, spec, cycle, batch.parents)
+        starts = starts_of(records, spec, cycle, batch.parents)
     try:
         relax_batch(
             records,
@@ -166,7 +166,7 @@ def _finalists(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> li
     return last["finalists"]
 
 
-def _starts(
+def starts_of(
     records: RecordStore, spec: ActiveLearningSpec, cycle: int, candidates: Sequence[str]
 ) -> dict[str, Structure]:
     """By candidate, the structure as the ensemble of its cycle relaxed it."""

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.io.ase import AseAtomsAdaptor
+from pymatgen.core import Structure
 
-from crysearch.active_learning import PoolMap, Predictions, find_clusters, principal_plane
+from crysearch.active_learning import (
+    Clustering,
+    PoolMap,
+    Predictions,
+    find_clusters,
+    principal_plane,
+)
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import ActiveLearningError
-from crysearch.potentials import Configuration, Prediction, load_potential
+from crysearch.potentials import Configuration, Prediction, TrainablePotential
 from crysearch.records import RecordStore
-from crysearch.workflows.active_learning.finishing import cycles_of
-from crysearch.workflows.active_learning.pool import ensemble_of, potential_blob, relaxed_pool
+from crysearch.workflows.active_learning.finishing import cycles_of, starts_of
+from crysearch.workflows.active_learning.pool import potential_of, relaxed_pool
 from crysearch.workflows.active_learning.reference import read_configurations
 
 
@@ -73,11 +80,11 @@ def predictions_of(records: RecordStore, spec: ActiveLearningSpec) -> Prediction
     where = [document["metadata"]["cycle"] for document in documents]
     found: list[tuple[int, Configuration, Prediction]] = []
     for cycle in cycles_of(records, spec):
-        number, blob = cycle["cycle"], cycle["blob_id"]
+        number = cycle["cycle"]
         new = [one for one, own in zip(configurations, where, strict=True) if own == number]
-        if blob is None or not new:
+        if number == 0 or not new:
             continue
-        potential = load_potential(spec.potential.model, records.get_blob(blob))
+        potential = potential_of(records, spec, number)
         for one, answer in zip(new, potential.evaluate(new), strict=True):
             if isinstance(answer, Prediction):
                 found.append((number, one, answer))
@@ -151,8 +158,8 @@ def map_of(records: RecordStore, spec: ActiveLearningSpec) -> tuple[int, PoolMap
     number = cycle["cycle"]
     sound = [c for c in relaxed_pool(records, spec, number) if c.structure is not None]
     structures = [c.structure for c in sound if c.structure is not None]
-    ensemble = ensemble_of(records, spec, number)
-    features = ensemble.features([AseAtomsAdaptor.get_atoms(one) for one in structures])
+    potential = potential_of(records, spec, number)
+    features = potential.descriptors(structures)
     clustering = find_clusters(
         features, radius=spec.cluster_radius, neighbours=spec.cluster_neighbours
     )
@@ -162,51 +169,67 @@ def map_of(records: RecordStore, spec: ActiveLearningSpec) -> tuple[int, PoolMap
     for cluster in cycle["clusters"]:
         ranks[clustering.labels[places[cluster["candidate"]]]] = cluster["rank"]
     chosen = {one["candidate"] for one in cycle["chosen"]}
+    _, configurations = read_configurations(records, spec, number)
     points, calculated, shares = principal_plane(
-        features, clustering.scaler, _calculated_features(records, spec, number)
+        features, clustering.scaler, _features(potential, configurations)
     )
     return number, PoolMap(
         points=points,
         shares=shares,
         ranks=ranks[clustering.labels],
-        names=_names(records, spec, cycle),
+        names=_names(records, spec, cycle, potential, features, clustering, ranks),
         chosen=np.array([crystal.candidate in chosen for crystal in sound]),
         calculated=calculated,
     )
 
 
-def _calculated_features(
-    records: RecordStore, spec: ActiveLearningSpec, cycle: int
+def _features(
+    potential: TrainablePotential, structures: Sequence[Configuration | Structure]
 ) -> NDArray[np.float64]:
-    """Features of what had a reference calculation before a cycle, as far as it has any."""
-    _, configurations = read_configurations(records, spec, cycle)
-    blob = records.get_blob(potential_blob(spec, cycle))
-    answers = load_potential(spec.potential.model, blob).evaluate(configurations)
+    """Features of what the potential can take."""
+    answers = potential.evaluate(structures)
     return np.array([one.descriptor for one in answers if isinstance(one, Prediction)])
 
 
-def _names(records: RecordStore, spec: ActiveLearningSpec, cycle: dict[str, Any]) -> dict[int, str]:
-    """What the best clusters turned out to be, by rank: a known structure, or a space group."""
-    parents = [best["candidate"] for best in cycle["top"]]
+def _names(
+    records: RecordStore,
+    spec: ActiveLearningSpec,
+    cycle: dict[str, Any],
+    potential: TrainablePotential,
+    features: NDArray[np.float64],
+    clustering: Clustering,
+    ranks: NDArray[np.int64],
+) -> dict[int, str]:
+    """What clusters turned out to be, by rank: a known structure, or else a space group.
+
+    The finalists say it, which were relaxed with the reference method: each for the cluster that it
+    is alike, whichever ensemble relaxed it.
+    """
+    parents = [best["candidate"] for best in cycle["finalists"]]
     query = {
         "search": spec.known.search_id,
         "parent_kind": "candidate",
         "parent_id": {"$in": parents},
+        "provenance.cycle": cycle["_id"],
     }
-    fields = ["parent_id", "matches", "space_group_after", "provenance"]
-    found = {
-        document["parent_id"]: document
-        for document in records.find("relaxations", query, fields)
-        if document["provenance"].get("cycle") == cycle["_id"]
-    }
-    names = {}
-    for rank, parent in enumerate(parents):
-        document = found.get(parent)
-        if document is None:
+    fields = ["parent_id", "matches", "space_group_after"]
+    relaxed = {d["parent_id"]: d for d in records.find("relaxations", query, fields)}
+    starts = starts_of(records, spec, cycle["cycle"], list(relaxed))
+    names: dict[int, str] = {}
+    for parent in parents:
+        if parent not in relaxed:
             continue
-        group = document["space_group_after"]
-        names[rank] = document["matches"] or (None if group is None else group["symbol"])
-    return {rank: name for rank, name in names.items() if name is not None}
+        group = relaxed[parent]["space_group_after"]
+        name = relaxed[parent]["matches"] or (None if group is None else group["symbol"])
+        start = _features(potential, [starts[parent]])
+        if name is None or not len(start):
+            continue
+        distances = clustering.scaler.distances(start, features)[0]
+        nearest = int(distances.argmin())
+        rank = int(ranks[clustering.labels[nearest]])
+        if distances[nearest] <= clustering.radius and rank >= 0:
+            names.setdefault(rank, name)
+    return names
 
 
 def _energy(configuration: Configuration) -> float:
