@@ -141,11 +141,9 @@ def conclude(records: RecordStore, spec: ActiveLearningSpec) -> dict[str, Any]:
     found = cycles_of(records, spec)
     relaxed = relaxed_summary(records, spec)
     verdicts = judge(records, spec.known) if relaxed["converged"] else {}
-    best = records.find_one(
-        "relaxations",
-        {"search": spec.known.search_id, "parent_kind": "candidate", "converged": True},
-        sort=[("energy_per_atom", 1), ("_id", 1)],
-    )
+    # Another active learning of the same pool may have relaxed others.
+    own = {"parent_kind": "candidate", "provenance.cycle": found[-1]["_id"], "converged": True}
+    best = records.find_one("relaxations", own, sort=[("energy_per_atom", 1), ("_id", 1)])
     return {
         "cycles": len(found) - 1,
         "decision": found[-1]["decision"],
