@@ -99,7 +99,8 @@ def lock_step(
     threads: int,
 ) -> tuple[float, int, int]:
     """Seconds, steps in all and converged crystals of the batched relaxation."""
-    relaxer = create_relaxer(engine, threads=threads)
+    options = {} if engine == "stillinger-weber" else {"threads": threads}
+    relaxer = create_relaxer(engine, **options)
     relaxer.single_point(crystals[:2])
     start = time.perf_counter()
     results = relaxer.relax(
@@ -167,6 +168,14 @@ def ase_calculator(engine: str) -> Any:
         from chgnet.model import CHGNetCalculator
 
         return CHGNetCalculator(use_device="cpu")
+    if engine == "stillinger-weber":
+        from matscipy.calculators.manybody import Manybody
+        from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
+            Stillinger_Weber_PRB_31_5262_Si,
+            StillingerWeber,
+        )
+
+        return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
     from sevenn.calculator import SevenNetCalculator
 
     model, fidelity = {"sevennet-0": ("7net-0", None), "sevennet-mf-0": ("7net-mf-0", "PBE")}[
@@ -183,7 +192,9 @@ def parse_arguments() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--engine", choices=("sevennet-0", "sevennet-mf-0", "chgnet"), default="sevennet-0"
+        "--engine",
+        choices=("sevennet-0", "sevennet-mf-0", "chgnet", "stillinger-weber"),
+        default="sevennet-0",
     )
     parser.add_argument("--crystals", type=int, default=12, help="random Si8 crystals")
     parser.add_argument("--seed", type=int, default=1, help="seed of the crystals")
