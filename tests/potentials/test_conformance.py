@@ -21,7 +21,10 @@ from crysearch.potentials.configuration import Failure
 from crysearch.potentials.conformance import check_potential
 from crysearch.potentials.networks import ElementNetworks
 
-SMALL = {"behler-parrinello": {"cutoff": 4.5, "radial": 5, "angular": 1, "hidden_layers": (8, 8)}}
+SMALL = {
+    "behler-parrinello": {"cutoff": 4.5, "radial": 5, "angular": 1, "hidden_layers": (8, 8)},
+    "schnet": {"cutoff": 4.5, "features": 8, "gaussians": 8},
+}
 
 
 @pytest.mark.parametrize("name", available_potentials())
