@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,14 +11,15 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.optimize import BFGS
+from scipy.interpolate import CubicHermiteSpline
 from torch_geometric.nn.models.schnet import GaussianSmearing, InteractionBlock, ShiftedSoftplus
 
 from crysearch.errors import TrainingError
 from crysearch.generative.training import torch_generators
-from crysearch.potentials import Configuration, create_potential
+from crysearch.potentials import Configuration, create_potential, schnet
 from crysearch.potentials.calculator import PotentialCalculator
 from crysearch.potentials.history import LossWeights
-from crysearch.potentials.pairs import Joint, Message, Pairs, Spread, find_pairs
+from crysearch.potentials.pairs import Joint, Message, Pairs, Spread, Table, find_pairs, knots_of
 from crysearch.potentials.schnet import PairData, SchNetNetworks, SchNetPotential
 
 SMALL = {"cutoff": 4.5, "features": 12, "gaussians": 10}
@@ -90,8 +92,12 @@ def reference(networks, member, configuration, elements, cutoff):
     return energy.item(), -by_positions.numpy(), by_strain.numpy(), x.detach().numpy()
 
 
-def test_energies_forces_and_stresses_are_those_of_pytorch_geometric(compound):
-    """Other code for the layers, the pairs and the derivatives."""
+@pytest.mark.parametrize(("knots", "error"), [(60, 1.0), (schnet.KNOTS, 100.0)])
+def test_energies_forces_and_stresses_are_those_of_pytorch_geometric(
+    knots, error, compound, monkeypatch
+):
+    """Other code for the layers, the pairs and the derivatives; filters without knots."""
+    monkeypatch.setattr(schnet, "KNOTS", knots)
     elements, cutoff = ("O", "Si"), 4.5
     networks = drawn(2, 2, cutoff, 6, 2, 7)
     for configuration in (*compound[:2], small_cell()):
@@ -109,11 +115,12 @@ def test_energies_forces_and_stresses_are_those_of_pytorch_geometric(compound):
                 networks, member, configuration, elements, cutoff
             )
             # Their Gaussians have a centre and a width rounded to single precision.
-            np.testing.assert_allclose(found.energies[member, 0], energy, rtol=2e-6, atol=2e-6)
-            np.testing.assert_allclose(found.forces[member], forces, rtol=2e-5, atol=2e-5)
+            close = partial(np.testing.assert_allclose, rtol=2e-6 * error, atol=2e-6 * error)
+            close(found.energies[member, 0], energy)
+            close(found.forces[member], forces)
             voigt = virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-            np.testing.assert_allclose(found.virials[member, 0], voigt, rtol=2e-5, atol=1e-4)
-            np.testing.assert_allclose(found.hidden[0][member], features, rtol=2e-5, atol=2e-5)
+            close(found.virials[member, 0], voigt, atol=2e-5 * error)
+            close(found.hidden[0][member], features)
 
 
 def small_cell():
@@ -164,6 +171,24 @@ def test_sums_over_pairs_have_right_derivatives():
     assert torch.autograd.gradgradcheck(joint, (features, draw(2, 3, 4)))
     owners = np.zeros(3, np.int64)
     assert torch.autograd.gradcheck(lambda g: Spread.apply(g, pairs, owners, 1), (draw(2, 4),))
+
+
+def test_tables_are_cubic_hermite_interpolation():
+    """Against SciPy's, and derivatives by what is at the knots against finite differences."""
+    knots, cutoff, rng = 9, 4.0, np.random.default_rng(2)
+    values, slopes = (
+        torch.tensor(rng.normal(size=(2, knots, 3))).requires_grad_() for _ in range(2)
+    )
+    distances = np.concatenate([rng.uniform(0.0, cutoff, 20), [0.0, 1.5, cutoff - 1e-12]])
+    given = knots_of(distances, cutoff, knots)
+    plain, steep = Table.apply(values, slopes, *given)
+    for member in range(2):
+        spline = CubicHermiteSpline(
+            np.linspace(0.0, cutoff, knots), values[member].detach(), slopes[member].detach()
+        )
+        np.testing.assert_allclose(plain[member].detach(), spline(distances), atol=1e-12)
+        np.testing.assert_allclose(steep[member].detach(), spline(distances, 1), atol=1e-10)
+    assert torch.autograd.gradcheck(lambda v, s: Table.apply(v, s, *given), (values, slopes))
 
 
 def test_the_gradient_of_the_loss_is_right(compound):

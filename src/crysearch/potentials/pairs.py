@@ -169,6 +169,88 @@ def _plain(tensor: Tensor) -> NDArray[np.float64]:
     return tensor.detach().contiguous().numpy()
 
 
+@compiled
+def _look_up(places, weights, values, slopes, filters, steep):  # pragma: no cover - compiled
+    """Write filters and their derivatives (K, P, F), from those at the knots (K, N, F)."""
+    for k in range(values.shape[0]):
+        for pair in range(len(places)):
+            n, w = places[pair], weights[pair]
+            for f in range(values.shape[2]):
+                a, b = values[k, n, f], values[k, n + 1, f]
+                c, d = slopes[k, n, f], slopes[k, n + 1, f]
+                filters[k, pair, f] = w[0] * a + w[1] * b + w[2] * c + w[3] * d
+                steep[k, pair, f] = w[4] * a + w[5] * b + w[6] * c + w[7] * d
+
+
+@compiled
+def _look_up_backwards(places, weights, by_filters, by_steep, by_values, by_slopes):
+    # pragma: no cover - compiled
+    """Add what `_look_up` does, turned round."""
+    for k in range(by_values.shape[0]):
+        for pair in range(len(places)):
+            n, w = places[pair], weights[pair]
+            for f in range(by_values.shape[2]):
+                x, y = by_filters[k, pair, f], by_steep[k, pair, f]
+                by_values[k, n, f] += w[0] * x + w[4] * y
+                by_values[k, n + 1, f] += w[1] * x + w[5] * y
+                by_slopes[k, n, f] += w[2] * x + w[6] * y
+                by_slopes[k, n + 1, f] += w[3] * x + w[7] * y
+
+
+class Table(torch.autograd.Function):
+    """Cubic Hermite interpolation of values and slopes at knots (K, N, F) to pairs (K, P, F).
+
+    Gives the interpolated function and its derivative. `knots_of` gives the places and weights.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: Tensor,
+        slopes: Tensor,
+        places: NDArray[np.int64],
+        weights: NDArray[np.float64],
+    ) -> tuple[Tensor, Tensor]:
+        """Interpolate."""
+        ctx.given = places, weights, values.shape
+        shape = values.shape[0], len(places), values.shape[2]
+        filters = torch.empty(shape, dtype=torch.float64)
+        steep = torch.empty(shape, dtype=torch.float64)
+        _look_up(places, weights, _plain(values), _plain(slopes), filters.numpy(), steep.numpy())
+        return filters, steep
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        """Turned round; of first order only."""
+        places, weights, shape = ctx.given
+        by_values = torch.zeros(shape, dtype=torch.float64)
+        by_slopes = torch.zeros(shape, dtype=torch.float64)
+        by_filters, by_steep = (_plain(gradient) for gradient in gradients)
+        _look_up_backwards(
+            places, weights, by_filters, by_steep, by_values.numpy(), by_slopes.numpy()
+        )
+        return by_values, by_slopes, None, None
+
+
+def knots_of(
+    distances: NDArray[np.float64], cutoff: float, knots: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Knot (P,) at or below each distance, and the weights (P, 8) for `Table`.
+
+    The knots are evenly spread from zero to the cut-off. The weights are those of both values and
+    both slopes in the function, and the same in its derivative.
+    """
+    step = cutoff / (knots - 1)
+    places = np.minimum((distances / step).astype(np.int64), knots - 2)
+    t = distances / step - places
+    up, bend = t * t * (3.0 - 2.0 * t), 6.0 * t * (1.0 - t) / step
+    weights = [
+        1.0 - up, up, step * t * (1.0 - t) ** 2, step * t * t * (t - 1.0),
+        -bend, bend, (1.0 - t) * (1.0 - 3.0 * t), t * (3.0 * t - 2.0),
+    ]  # fmt: skip
+    return places, np.stack(weights, axis=1)
+
+
 class Message(torch.autograd.Function):
     """Σ_j W_ij x_j of features x (K, A, F) and filters W (K, P, F): (K, A, F)."""
 
