@@ -20,7 +20,9 @@ from crysearch.potentials import Configuration, create_potential, schnet
 from crysearch.potentials.calculator import PotentialCalculator
 from crysearch.potentials.history import LossWeights
 from crysearch.potentials.pairs import Joint, Message, Pairs, Spread, Table, find_pairs, knots_of
+from crysearch.potentials.relaxer import PotentialRelaxer
 from crysearch.potentials.schnet import PairData, SchNetNetworks, SchNetPotential
+from crysearch.relaxation import RelaxationSettings
 
 SMALL = {"cutoff": 4.5, "features": 12, "gaussians": 10}
 
@@ -251,6 +253,20 @@ def test_a_relaxation_with_ase_goes_downhill(trained, compound):
     before = atoms.get_potential_energy()
     BFGS(atoms, logfile=None).run(fmax=0.05, steps=15)
     assert atoms.get_potential_energy() < before
+
+
+def test_it_is_an_engine(trained, compound):
+    """Lower by the engine's own account and by the calculator's."""
+    potential, _ = trained
+    starts = [c.to_structure() for c in compound[:2]]
+    results = PotentialRelaxer(potential).relax(
+        starts, RelaxationSettings(force_tolerance=0.1, stress_tolerance=1.0, max_steps=40)
+    )
+    for start, result in zip(starts, results, strict=True):
+        assert result.structure is not None and result.energy_per_atom is not None
+        before, after = potential.predict([start, result.structure])
+        assert after.energy < before.energy
+        assert result.energy_per_atom == pytest.approx(after.energy / len(start), abs=1e-9)
 
 
 def test_members_do_not_touch_one_another(compound):
