@@ -1,6 +1,6 @@
 """Held-out errors of potentials against the size of the data set.
 
-    python benchmarks/potentials.py --data FILE.extxyz.gz [--sizes 50 100 200 500 1000]
+    python benchmarks/potentials.py --data FILE.extxyz.gz [--model schnet] [--sizes 50 100 200]
 
 The file holds crystals with energies and forces, as `ase.io.read` takes them. Those further than
 ``--window`` above the lowest energy per atom are left out. For each seed the crystals are shuffled,
@@ -23,7 +23,12 @@ import numpy as np
 from ase.io import read
 from numpy.typing import NDArray
 
-from crysearch.potentials import Configuration, Prediction, create_potential
+from crysearch.potentials import (
+    Configuration,
+    Prediction,
+    available_potentials,
+    create_potential,
+)
 
 COLUMNS = ("energy MAE", "energy RMSE", "force MAE", "force RMSE", "CPU seconds")
 
@@ -46,6 +51,7 @@ def errors(pairs: Sequence[tuple[Configuration, float, NDArray[np.float64]]]) ->
 
 
 def measure(
+    model: str,
     training: Sequence[Configuration],
     test: Sequence[Configuration],
     architecture: dict[str, Any],
@@ -54,7 +60,7 @@ def measure(
 ) -> list[float]:
     """Errors on the test set and CPU seconds of the training."""
     elements = sorted({symbol for c in training for symbol in c.elements})
-    potential = create_potential("behler-parrinello", elements=elements, **architecture)
+    potential = create_potential(model, elements=elements, **architecture)
     start = time.process_time()
     potential.fit(training, seed=seed, **settings)
     seconds = time.process_time() - start
@@ -83,13 +89,22 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", choices=available_potentials(), default="behler-parrinello")
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 100, 200, 500, 1000])
     parser.add_argument("--test", type=int, default=500)
     parser.add_argument("--window", type=float, default=2.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--members", type=int, default=5)
-    parser.add_argument("--optimizer", choices=("lbfgs", "adam"), default="lbfgs")
+    parser.add_argument("--optimizer", choices=("lbfgs", "adam"), help="by default the model's own")
+    parser.add_argument("--epochs", type=int, help="by default the model's own")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--learning-rate", type=float)
     arguments = parser.parse_args()
+    given = {
+        name: getattr(arguments, name)
+        for name in ("optimizer", "epochs", "batch_size", "learning_rate")
+    }
+    settings = {name: value for name, value in given.items() if value is not None}
     crystals = load(arguments.data, arguments.window)
     print(f"{'crystals':>10}  " + "  ".join(f"{name:>15}" for name in COLUMNS), flush=True)
     for size in [0, *arguments.sizes]:
@@ -104,8 +119,8 @@ def main() -> None:
                 mean = float(np.mean([(c.energy or 0.0) / len(c) for c in rest]))
                 rows.append(errors([(c, mean * len(c), np.zeros((len(c), 3))) for c in test]))
                 continue
-            settings = {"optimizer": arguments.optimizer}
-            rows.append(measure(rest[:size], test, {"members": arguments.members}, settings, seed))
+            architecture = {"members": arguments.members}
+            rows.append(measure(arguments.model, rest[:size], test, architecture, settings, seed))
         print(line(str(size) if size else "constant", rows), flush=True)
 
 

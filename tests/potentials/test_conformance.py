@@ -11,7 +11,7 @@ import torch
 
 from crysearch.potentials import (
     available_potentials,
-    behler_parrinello,
+    network_potential,
     optimizers,
     symmetry_functions,
     training,
@@ -20,9 +20,11 @@ from crysearch.potentials.behler_parrinello import BehlerParrinelloPotential
 from crysearch.potentials.configuration import Failure
 from crysearch.potentials.conformance import check_potential
 from crysearch.potentials.networks import ElementNetworks
-from crysearch.potentials.symmetry_functions import SymmetryFunctions
 
-SMALL = {"behler-parrinello": {"cutoff": 4.5, "radial": 5, "angular": 1, "hidden_layers": (8, 8)}}
+SMALL = {
+    "behler-parrinello": {"cutoff": 4.5, "radial": 5, "angular": 1, "hidden_layers": (8, 8)},
+    "schnet": {"cutoff": 4.5, "features": 8, "gaussians": 8},
+}
 
 
 @pytest.mark.parametrize("name", available_potentials())
@@ -113,13 +115,12 @@ def _sudden_cutoff(monkeypatch):
     def evaluate(functions, *given):
         original(functions._replace(cutoff=1.5 * functions.cutoff), *given)
 
-    plain = SymmetryFunctions._survey
+    plain = symmetry_functions.gather
 
-    def survey(self, crystals):
-        near = replace(self, cutoff=1.5 * self.cutoff)
-        return plain(near, crystals)
+    def gather(configurations, elements, cutoff):
+        return plain(configurations, elements, 1.5 * cutoff)
 
-    monkeypatch.setattr(SymmetryFunctions, "_survey", survey)
+    monkeypatch.setattr(symmetry_functions, "gather", gather)
     monkeypatch.setattr(symmetry_functions.kernel, "evaluate", evaluate)
 
 
@@ -145,13 +146,13 @@ def _any_checkpoint(monkeypatch):
 
 
 def _leaking_split(monkeypatch):
-    original = behler_parrinello.split
+    original = network_potential.split
 
     def split(*given):
         inside, outside = original(*given)
         return [np.union1d(a, b[:1]) for a, b in zip(inside, outside, strict=True)], outside
 
-    monkeypatch.setattr(behler_parrinello, "split", split)
+    monkeypatch.setattr(network_potential, "split", split)
 
 
 def _weights_not_kept(monkeypatch):
@@ -165,7 +166,7 @@ def _wrong_best_epoch(monkeypatch):
         curves, best = original(*given)
         return curves, np.zeros_like(best)
 
-    monkeypatch.setattr(behler_parrinello, "train", train)
+    monkeypatch.setattr(network_potential, "train", train)
 
 
 def _failure_ends_all(monkeypatch):

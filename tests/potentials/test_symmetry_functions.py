@@ -225,7 +225,7 @@ def test_what_cannot_be_computed_is_left_out_with_its_reason(make_crystal):
 
 
 def test_too_many_neighbours_are_refused(monkeypatch, make_crystal):
-    monkeypatch.setattr("crysearch.potentials.symmetry_functions.MOST_NEIGHBOURS", 20)
+    monkeypatch.setattr("crysearch.potentials.soundness.MOST_NEIGHBOURS", 20)
     values = SILICON.compute([make_crystal([14, 14], 1)])
     assert values.failures[0].reason == "too_dense"
 

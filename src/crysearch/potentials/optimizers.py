@@ -12,12 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from crysearch.generative.training import flattened, to_tensor
 from crysearch.potentials.data import TrainingData, chunks, weighted
 from crysearch.potentials.history import LossWeights
-from crysearch.potentials.networks import ElementNetworks
 
 # Pairs of steps and changes of the gradient that limited-memory BFGS remembers.
 _MEMORY = 20
@@ -32,7 +31,8 @@ class Objective:
 
     Parameters
     ----------
-    networks : ElementNetworks
+    networks : torch.nn.Module
+        Parameters have a leading axis of members.
     data : TrainingData
     rows : sequence of ndarray of int
         What each member learns from.
@@ -45,7 +45,7 @@ class Objective:
 
     def __init__(
         self,
-        networks: ElementNetworks,
+        networks: nn.Module,
         data: TrainingData,
         rows: Sequence[NDArray[np.int64]],
         importance: Tensor,
@@ -98,7 +98,7 @@ class Objective:
         """Losses (K,) and gradients (K, P) of everything."""
         self.clear()
         losses = torch.zeros(self.members, dtype=torch.float64)
-        for part in chunks(self._data.counts[self.union]):
+        for part in chunks(self._data.work[self.union], self._data.most_work):
             losses += self.add(np.arange(part.start, part.stop))
         return losses, self.gradient
 

@@ -20,21 +20,16 @@ from itertools import combinations_with_replacement
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from crysearch.errors import TrainingError
 from crysearch.generative.checks import check_count, check_positive
 from crysearch.potentials import kernel
 from crysearch.potentials.configuration import Configuration, Failure, check_elements
+from crysearch.potentials.soundness import gather
 
 CutoffFunction = Literal["cosine", "polynomial"]
 CUTOFF_FUNCTIONS: tuple[CutoffFunction, ...] = get_args(CutoffFunction)
-
-#: Atoms nearer than this part of the sum of their covalent radii are refused.
-CONTACT = 0.5
-#: Atoms with more neighbours than this are refused: a collapsed cell.
-MOST_NEIGHBOURS = 1500
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,24 +231,9 @@ class SymmetryFunctions:
         SymmetryValues
             Crystals with other elements, degenerate cells or atoms too close are failures.
         """
-        failures: dict[int, Failure] = {}
-        sound_ones: dict[int, Configuration] = {}
-        for place, configuration in enumerate(configurations):
-            problem = self._problem(configuration)
-            if isinstance(configuration, Configuration) and problem is None:
-                sound_ones[place] = configuration
-            elif problem is not None:
-                failures[place] = problem
-        crystals = self._crystals(list(sound_ones.values()))
-        places = np.array(list(sound_ones), np.int64)
-        neighbours, blocks, closeness = self._survey(crystals)
-        sound = closeness >= CONTACT
-        if not sound.all():
-            for place, value in zip(places[~sound], closeness[~sound], strict=True):
-                failures[int(place)] = _crowded(float(value))
-            places = places[sound]
-            crystals = self._crystals([sound_ones[place] for place in places])
-            neighbours, blocks, _ = self._survey(crystals)
+        places, failures, crystals, neighbours, blocks = gather(
+            configurations, self.elements, self.cutoff
+        )
         atoms, size = len(crystals.positions), self.size
         block_starts = np.zeros(atoms + 1, np.int64)
         if derivatives:
@@ -275,7 +255,7 @@ class SymmetryFunctions:
         )
         return SymmetryValues(
             sound=places,
-            failures=dict(sorted(failures.items())),
+            failures=failures,
             starts=crystals.starts,
             species=crystals.species,
             values=values,
@@ -312,68 +292,6 @@ class SymmetryFunctions:
             radial_offsets=np.arange(elements) * len(self.radial),
             angular_offsets=offsets,
         )
-
-    def _problem(self, configuration: Configuration | Failure) -> Failure | None:
-        if isinstance(configuration, Failure):
-            return configuration
-        unknown = [symbol for symbol in configuration.elements if symbol not in self.elements]
-        if unknown:
-            return Failure(
-                "unknown_element",
-                f"{', '.join(unknown)} is not among the elements {', '.join(self.elements)}",
-            )
-        volume = configuration.volume
-        areas = np.linalg.norm(
-            np.cross(configuration.cell[[1, 2, 0]], configuration.cell[[2, 0, 1]]), axis=1
-        )
-        if volume <= 0.0 or volume * kernel.MOST_IMAGES < self.cutoff * areas.max():
-            return Failure(
-                "degenerate_cell",
-                f"the cell has a volume of {volume:.3g} Å³ and is thinner than the cut-off "
-                f"{self.cutoff:g} Å over {kernel.MOST_IMAGES}; reduce it",
-            )
-        return None
-
-    def _crystals(self, configurations: Sequence[Configuration]) -> kernel.Crystals:
-        table = np.full(len(chemical_symbols), -1, np.int64)
-        for place, symbol in enumerate(self.elements):
-            table[atomic_numbers[symbol]] = place
-        starts = np.zeros(len(configurations) + 1, np.int64)
-        np.cumsum([len(c) for c in configurations], out=starts[1:])
-        return kernel.Crystals(
-            starts,
-            np.array([c.cell for c in configurations]).reshape(-1, 3, 3),
-            np.concatenate([np.empty((0, 3)), *(c.positions for c in configurations)]),
-            table[np.concatenate([np.empty(0, np.int64), *(c.numbers for c in configurations)])],
-        )
-
-    def _survey(
-        self, crystals: kernel.Crystals
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        radii = np.array([covalent_radii[atomic_numbers[symbol]] for symbol in self.elements])
-        atoms = len(crystals.positions)
-        neighbours, blocks = np.zeros(atoms, np.int64), np.zeros(atoms, np.int64)
-        closeness = np.empty(len(crystals.cells))
-        kernel.survey(
-            crystals,
-            self.cutoff,
-            radii[:, None] + radii[None],
-            MOST_NEIGHBOURS,
-            neighbours,
-            blocks,
-            closeness,
-        )
-        return neighbours, blocks, closeness
-
-
-def _crowded(closeness: float) -> Failure:
-    if closeness < 0.0:
-        return Failure("too_dense", f"an atom has more than {MOST_NEIGHBOURS} neighbours")
-    return Failure(
-        "too_close",
-        f"two atoms are {closeness:.3g} times the sum of their covalent radii apart, nearer than "
-        f"{CONTACT:g} times",
-    )
 
 
 def _number(field: str, value: Any) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from crysearch.errors import TrainingError
 from crysearch.generative.checks import check_count, check_positive
@@ -20,7 +20,6 @@ from crysearch.packing import Packing
 from crysearch.potentials.base import Checkpoint, Progress
 from crysearch.potentials.data import TrainingData, chunks, weighted
 from crysearch.potentials.history import OPTIMIZERS, LossWeights, Optimizer
-from crysearch.potentials.networks import ElementNetworks
 from crysearch.potentials.optimizers import Adam, Lbfgs, Minimiser, Objective
 
 CHECKPOINTS = Packing("crysearch-potential-checkpoint", "checkpoint of a potential")
@@ -105,7 +104,7 @@ def _keep(best: Tensor, weights: Tensor, better: NDArray[np.bool_]) -> None:
 
 
 def train(
-    networks: ElementNetworks,
+    networks: nn.Module,
     training: TrainingData,
     train_rows: Sequence[NDArray[np.int64]],
     validation: TrainingData,
@@ -121,7 +120,8 @@ def train(
 
     Parameters
     ----------
-    networks : ElementNetworks
+    networks : torch.nn.Module
+        Parameters have a leading axis of members.
     training, validation : TrainingData
         May be the same.
     train_rows, validation_rows : sequence of ndarray of int
@@ -186,7 +186,7 @@ def train(
 
 
 def _validate(
-    networks: ElementNetworks,
+    networks: nn.Module,
     data: TrainingData,
     rows: NDArray[np.int64],
     seen: Tensor,
@@ -196,7 +196,7 @@ def _validate(
     """Loss and roots of the mean squared errors of energies and forces, (3, K)."""
     sums = torch.zeros((4, len(seen)), dtype=torch.float64)
     with torch.no_grad():
-        for part in chunks(data.counts[rows]):
+        for part in chunks(data.work[rows], data.most_work):
             energy, force, stress = data.errors(networks, rows[part], scale, weights)
             mask = seen[:, part]
             for number, values in enumerate(
