@@ -22,6 +22,7 @@ from crysearch.cli import (
     export,
     init,
     plot,
+    potential,
     results,
     run,
     sample,
@@ -57,6 +58,7 @@ app.command()(spec.spec)
 app.add_typer(ask.app, name="ask")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
+app.add_typer(potential.app, name="potential")
 app.command()(init.init)
 app.command()(doctor.doctor)
 

@@ -63,8 +63,9 @@ def run(
     from crysearch.cli.plot import draw_all
     from crysearch.records import queries
     from crysearch.workflows import run_search
-    from crysearch.workflows.context import check_device, validate
+    from crysearch.workflows.context import check_device, validate, with_whole_ids
 
+    spec = with_whole_ids(spec)
     validate(spec)
     check_device(spec)
     folder = _folder(figures / spec.search_id)
@@ -165,7 +166,7 @@ def read_spec(file: Path, changes: list[str]) -> SearchSpec:
     SpecError
         If the file or a change cannot be read or is invalid.
     """
-    values = dict(_parse_change(change) for change in changes)
+    values = dict(parse_change(change) for change in changes)
     if file.suffix != ".py":
         spec = SearchSpec.from_yaml(file)
         return spec.with_changes(values) if values else spec
@@ -198,10 +199,19 @@ def _builder(file: Path) -> Callable[..., SearchSpec]:
     return build
 
 
-def _parse_change(change: str) -> tuple[str, Any]:
+def parse_change(change: str) -> tuple[str, Any]:
+    """Name and value of a change written as FIELD=VALUE; ids are text, also those of digits only.
+
+    Raises
+    ------
+    SpecError
+        If it is written otherwise.
+    """
     name, sign, value = change.partition("=")
     if not sign or not name.strip():
         raise SpecError(f"--set {change}: write FIELD=VALUE, such as screening.quotas.I=12")
+    if name.split(".")[-1].strip() == "potential":
+        return name.strip(), value.strip()
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError:

@@ -32,7 +32,9 @@ def submit(
     """Put a search on FireWorks' launch pad, for workers (`rlaunch`, `qlaunch`) to run."""
     spec = read_spec(file, changes or [])
     from crysearch.workflows import submit as submit_search
+    from crysearch.workflows.context import with_whole_ids
 
+    spec = with_whole_ids(spec)
     submission = submit_search(spec)
     ids = submission.fw_ids
     jobs = f"{len(ids)} jobs ({ids[0]} to {ids[-1]})" if ids else "no jobs"
