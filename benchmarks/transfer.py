@@ -88,7 +88,9 @@ def main() -> None:
     for n, (name, cell) in enumerate(cells.items()):
         columns = [f"{name}, {PHASES[name]}", str(len(cell))]
         pair = own[n], theirs[n]
-        columns += [energy(result, results[0]) for result, results in zip(pair, (own, theirs))]
+        columns += [
+            energy(result, results[0]) for result, results in zip(pair, (own, theirs), strict=True)
+        ]
         columns += [
             "–" if one.structure is None else f"{one.structure.volume / len(cell):.2f}"
             for one in pair
