@@ -53,7 +53,7 @@ def test_from_a_data_set_to_a_search(crysearch: Command, tmp_path: Path) -> None
     assert "members         2 of " in said and f"method          {METHOD}" in said
     assert "learned from    silicon\n" in said
     assert "configurations  24, those held out included" in said
-    assert "test            energy 0." in said and "(root mean square); 6 configurations" in said
+    assert "test            mean absolute 0." in said and " eV/Å; 6 configurations" in said
     [row] = json.loads(crysearch("potential", "list", "--format", "json"))
     assert (row["learned_from"], row["method"], row["members"]) == ("silicon", METHOD, 2)
     key = row["_id"]

@@ -176,13 +176,14 @@ def _print_potential(found: Mapping[str, Any]) -> None:
 def _errors(errors: Mapping[str, Any]) -> str:
     """Errors in one line; of the validation they are means over the members."""
     parts = []
-    for quantity, unit in (("energy", "eV/atom"), ("force", "eV/Å")):
-        for kind, name in (("mae", "mean absolute"), ("rmse", "root mean square")):
-            value = errors.get(f"{quantity}_{kind}")
-            if value is not None:
-                parts.append(f"{quantity} {value:.4f} {unit} ({name})")
+    for kind, name in (("mae", "mean absolute"), ("rmse", "root mean square")):
+        units = {"energy": "eV/atom", "force": "eV/Å"}
+        values = {unit: errors.get(f"{quantity}_{kind}") for quantity, unit in units.items()}
+        known = [f"{value:.4f} {unit}" for unit, value in values.items() if value is not None]
+        if known:
+            parts.append(f"{name} {', '.join(known)}")
     failed = f", {errors['failed']} of them not taken" if errors.get("failed") else ""
-    return f"{', '.join(parts)}; {errors['configurations']:,} configurations{failed}"
+    return "; ".join([*parts, f"{errors['configurations']:,} configurations{failed}"])
 
 
 def _next(document: Mapping[str, Any]) -> None:
