@@ -10,7 +10,7 @@ from crysearch.records import RecordStore, potentials
 from crysearch.relaxation import Relaxer, create_relaxer
 
 ENGINE = "self-trained"
-_FIELD = "relaxation.options.potential"
+_FIELD = "relaxation.options"
 _WAY_OUT = "`crysearch potential list` shows the potentials"
 
 # The engine last used in this process, by the id of its potential and the checksum of its weights:
@@ -34,7 +34,7 @@ def engine(records: RecordStore, options: Mapping[str, Any]) -> Relaxer:
         There is no such potential here, its weights are gone or damaged, or other options are
         given.
     """
-    wrong = _problem(records, options)
+    wrong = _problem(records, options, "options")
     if wrong is not None:
         raise RelaxationError(f"relaxation engine {ENGINE!r}: {wrong}")
     found = records.get("potentials", options["potential"])
@@ -64,12 +64,12 @@ def whole_id(records: RecordStore, which: str) -> str:
     try:
         return str(potentials.resolve_potential(records, which)["_id"])
     except RecordsError as error:
-        raise SpecError(f"{_FIELD}: {which!r} — {error}") from error
+        raise SpecError(f"{_FIELD}.potential: {which!r} — {error}") from error
 
 
 def problems(records: RecordStore, options: Mapping[str, Any], species: Sequence[str]) -> list[str]:
     """What is wrong with the options for a search of these elements, a line for each."""
-    wrong = _problem(records, options)
+    wrong = _problem(records, options, _FIELD)
     if wrong is not None:
         return [wrong]
     found = records.get("potentials", options["potential"])
@@ -77,41 +77,42 @@ def problems(records: RecordStore, options: Mapping[str, Any], species: Sequence
     unknown = [symbol for symbol in species if symbol not in found["elements"]]
     if unknown:
         return [
-            f"{_FIELD}: {found['_id']!r} was not trained on {', '.join(unknown)}, but on "
+            f"{_FIELD}.potential: {found['_id']!r} was not trained on {', '.join(unknown)}, but on "
             f"{', '.join(found['elements'])} — choose another; {_WAY_OUT}"
         ]
     if records.find_blob(found["blob_id"]) is None:
         return [
-            f"{_FIELD}: {found['_id']!r} has lost its weights — train it again, or import it from "
-            "a file"
+            f"{_FIELD}.potential: {found['_id']!r} has lost its weights — train it again, or "
+            "import it from a file"
         ]
     return []
 
 
-def _problem(records: RecordStore, options: Mapping[str, Any]) -> str | None:
+def _problem(records: RecordStore, options: Mapping[str, Any], field: str) -> str | None:
     """Why the options mean no potential of the records; None if they do."""
     other = sorted(set(options) - {"potential"})
     if other:
-        return f"relaxation.options.{other[0]}: {options[other[0]]!r} — {ENGINE!r} takes potential"
+        return f"{field}.{other[0]}: {options[other[0]]!r} — {ENGINE!r} takes potential"
     if "potential" not in options:
-        return f"{_FIELD}: missing — give the id of a potential; {_WAY_OUT}"
+        return f"{field}.potential: missing — give the id of a potential; {_WAY_OUT}"
     which = options["potential"]
     if not isinstance(which, str):
-        return f"{_FIELD}: {which!r} — give the id as text, in quotes; {_WAY_OUT}"
+        return f"{field}.potential: {which!r} — give the id as text, in quotes; {_WAY_OUT}"
     if records.get("potentials", which) is not None:
         return None
     try:
         meant = potentials.resolve_potential(records, which)["_id"]
     except RecordsError as error:
-        return f"{_FIELD}: {which!r} — {error}"
+        return f"{field}.potential: {which!r} — {error}"
     # The id of a search is made of its specification: of one potential there must be one spelling.
-    return f"{_FIELD}: {which!r} — give the whole id, {meant!r}"
+    return f"{field}.potential: {which!r} — give the whole id, {meant!r}"
 
 
 def _provenance(document: Mapping[str, Any]) -> dict[str, str]:
     """What relaxations say of the potential, beside the checksum of its weights."""
     names = ", ".join(f"{known['name']} ({known['id']})" for known in document["datasets"])
     facts = {
+        "model": f"{document['model']}, potential {document['_id']}",
         "potential": document["_id"],
         "data_sets": names or "not known",
         "method": document["method"],
