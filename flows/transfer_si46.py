@@ -4,7 +4,7 @@ A potential of the records, such as the last one of flows/active_learning_si16.p
 crystals of 46 atoms, among whose lowest known minima are two clathrates (mp-971661, mp-971662); the
 best are relaxed again with a reference method. `crysearch potential list` shows the potentials:
 
-    python flows/transfer_si46.py POTENTIAL --crystals 500 --reference sevennet-0 --best 5
+    python flows/transfer_si46.py POTENTIAL --cubic --reference sevennet-0 --best 10
 
 or, without the reference method:
 
@@ -28,6 +28,7 @@ from crysearch.workflows.verification import best_distinct, run_verification
 
 ATOMS = 46
 CLATHRATES = ("mp-971661", "mp-971662")
+CUBIC = range(195, 231)
 
 
 def build_spec(
@@ -86,10 +87,11 @@ def main() -> None:
     parser.add_argument("--best", type=int, default=5, help="distinct crystals relaxed with it")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw")
     given = parser.parse_args()
-    groups = range(195, 231) if given.cubic else ()
+    groups = CUBIC if given.cubic else ()
     spec = with_whole_ids(build_spec(given.potential, given.crystals, groups, given.seed))
     # What an interrupted run has finished is in the records and is not repeated.
-    print(run_search(spec))
+    summary = run_search(spec)
+    print(f"{summary['distinct']} distinct crystals, {summary['unconverged']} not converged")
     place = load_settings().database.get_secret_value()
     with open_records(place, read_only=True) as records:
         subjects = best_distinct(records, spec.search_id, given.best)
