@@ -32,6 +32,7 @@ from crysearch.workflows.potentials import (
     potential_spec,
     train_on_dataset,
 )
+from crysearch.workflows.verification.calculate import scheme_of
 from labelled_crystals import silicon_file
 from small_potential import METHOD, QUICK, silicon_dataset
 from small_study import LARGE
@@ -274,6 +275,11 @@ def test_the_engine_is_loaded_once_and_says_which_potential_it_is(
     assert told["potential"] == document["_id"]
     assert told["weights_sha256"] == document["weights_sha256"]
     assert told["method"] == METHOD and told["data_sets"].startswith("silicon (")
+    assert document["_id"] in told["model"]
+    # Energies of two potentials are never subtracted from each other.
+    assert scheme_of(engine) == f"self-trained:{document['_id']}"
+    with pytest.raises(RelaxationError, match=r"options\.device: 'cpu' — 'self-trained' takes pot"):
+        make_engine("self-trained", {"potential": document["_id"], "device": "cpu"})
 
 
 @pytest.mark.slow
