@@ -15,8 +15,10 @@ class CycleDocument(Document):
     ``pool`` counts what became of the crystals, and ``failed`` has the candidate, reason and detail
     of those that failed. ``clusters`` are by rank, best first, with their size and best member;
     ``chosen`` are the candidates for reference calculations, ``top`` the best of the best clusters,
-    compared with those of the cycle before (``comparison``). ``errors`` are those of the ensemble
-    for the structures chosen, which it had not been trained on; null until they are calculated.
+    compared with those of the cycle before (``comparison``). ``finalists``, of the last cycle, are
+    relaxed with the reference method, each from the structure of its own ``cycle``. ``errors`` are
+    those of the ensemble for the structures chosen, which it had not been trained on; null until
+    they are calculated.
     Scores and energies are in eV/atom. The weights of the ensemble are the blob ``blob_id``.
     """
 
@@ -36,6 +38,7 @@ class CycleDocument(Document):
     cluster_count: int
     clusters: list[dict[str, Any]]
     top: list[dict[str, Any]]
+    finalists: list[dict[str, Any]]
     comparison: dict[str, Any] | None
     chosen: list[dict[str, Any]]
     decision: CycleDecision

@@ -8,7 +8,6 @@ converges, fails or reaches the step limit makes room for the next one in the qu
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import covalent_radii
-from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.cellawarebfgs import CellAwareBFGS
 from ase.optimize.optimize import Optimizer
@@ -38,6 +36,7 @@ from crysearch.relaxation.base import (
     Relaxer,
     Status,
 )
+from crysearch.relaxation.cell_filter import LogarithmicStrainFilter
 from crysearch.relaxation.time_limit import EvaluationTimeout, time_limit
 
 Progress = Callable[[int], None]
@@ -247,11 +246,11 @@ def _optimizer(atoms: Atoms, settings: RelaxationSettings) -> Optimizer:
     """The ASE optimizer of one structure."""
     kind: Callable[..., Optimizer]
     if settings.fixed_cell:
-        target: Atoms | FrechetCellFilter = atoms
+        target: Atoms | LogarithmicStrainFilter = atoms
         kind = {"bfgs": BFGS, "lbfgs": LBFGS, "fire": FIRE}[settings.optimizer]
     else:
         # CellAwareBFGS starts from an elastic Hessian of the unscaled logarithmic strain.
-        target = FrechetCellFilter(
+        target = LogarithmicStrainFilter(
             atoms, exp_cell_factor=1.0 if settings.optimizer == "bfgs" else None
         )
         kind = {"bfgs": CellAwareBFGS, "lbfgs": LBFGS, "fire": FIRE}[settings.optimizer]
@@ -296,9 +295,8 @@ def _advance(
     )
     assert member.optimizer is not None
     try:
-        with warnings.catch_warnings():
-            # SciPy's logm warns at rounding level; what goes wrong in earnest is not finite.
-            warnings.simplefilter("ignore", RuntimeWarning)
+        # What goes wrong in earnest is not finite, and found below.
+        with np.errstate(all="ignore"):
             member.optimizer.step()
     except Exception as error:
         raise _StructureFailed("optimizer_error", f"{type(error).__name__}: {error}") from error

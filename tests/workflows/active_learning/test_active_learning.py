@@ -14,6 +14,7 @@ import pytest
 from fireworks.core.rocket_launcher import rapidfire
 from typer.testing import CliRunner
 
+from crysearch.active_learning import Scores
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.cli.main import app
 from crysearch.datasets import read_extxyz
@@ -34,7 +35,9 @@ from crysearch.workflows.active_learning import (
     submit_active_learning,
     training,
 )
-from crysearch.workflows.active_learning.pool import relaxed_pool
+from crysearch.workflows.active_learning.finalists import choose_finalists
+from crysearch.workflows.active_learning.pool import potential_of, relaxed_pool
+from crysearch.workflows.active_learning.reference import read_configurations
 from crysearch.workflows.datasets import check_dataset, import_files
 from crysearch.workflows.launchpad import launchpad
 from crysearch.workflows.potentials import fitting
@@ -180,16 +183,20 @@ def test_errors_are_of_structures_that_the_ensemble_had_not_seen(records):
     assert cycle["errors"]["force_rmse"] > 0
 
 
-def test_the_best_are_relaxed_from_where_the_ensemble_left_them(records):
+def test_the_best_are_relaxed_from_where_an_ensemble_left_them(records):
     last = cycles_of(records, SPEC)[-1]
+    assert 0 < len(last["finalists"]) <= SPEC.top
     relaxed = records.find("relaxations", {"parent_kind": "candidate"})
-    assert {document["parent_id"] for document in relaxed} == {
-        best["candidate"] for best in last["top"]
+    cycle_of = {best["candidate"]: best["cycle"] for best in last["finalists"]}
+    assert {document["parent_id"] for document in relaxed} == set(cycle_of)
+    pools = {
+        cycle: {crystal.candidate: crystal for crystal in relaxed_pool(records, SPEC, cycle)}
+        for cycle in (1, 2)
     }
-    starts = {crystal.candidate: crystal for crystal in relaxed_pool(records, SPEC, 2)}
     for document in relaxed:
         start = structure_from_document(document, "initial_structure")
-        assert start.matches(starts[document["parent_id"]].structure)
+        key = document["parent_id"]
+        assert start.matches(pools[cycle_of[key]][key].structure)
         assert document["engine"] == "stillinger-weber"
         assert document["provenance"]["cycle"] == last["_id"]
         if document["converged"]:
@@ -197,6 +204,26 @@ def test_the_best_are_relaxed_from_where_the_ensemble_left_them(records):
             assert document["energy_above_reference_ground_state"] > -1e-3
     [search] = records.find("searches")
     assert search["status"] == "complete"
+
+
+def test_what_an_earlier_cycle_found_and_a_later_one_lost_is_not_forgotten(records):
+    """A last pool without a single crystal: what was calculated before is left, best first."""
+    potential = potential_of(records, SPEC, 2)
+    width = potential.descriptors(read_configurations(records, SPEC)[1][:1]).shape[1]
+    nothing = Scores(*[np.zeros(0) for _ in range(5)])
+    found = choose_finalists(records, SPEC, 2, potential, [], np.zeros((0, width)), nothing)
+    calculated = records.find("configurations", {"metadata.cycle": 1})
+    scores = {
+        document["metadata"]["candidate"]: document["energy_per_atom"]
+        - 0.5 * np.linalg.norm(from_binary_array(document["forces"], (4, 3)), axis=1).max() / 4
+        for document in calculated
+    }
+    assert 1 <= len(found) <= SPEC.top
+    assert found[0]["candidate"] == min(scores, key=scores.get)
+    assert [one["score"] for one in found] == sorted(one["score"] for one in found)
+    for one in found:
+        assert one["calculated"] and one["cycle"] == 1
+        assert one["score"] == pytest.approx(scores[one["candidate"]], abs=1e-5)
 
 
 def test_an_active_learning_that_is_complete_is_not_run_again(place, expected, monkeypatch):

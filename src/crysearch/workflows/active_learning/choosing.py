@@ -23,15 +23,16 @@ from crysearch.active_learning import (
 )
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import ActiveLearningError
-from crysearch.potentials import Prediction, load_potential
+from crysearch.potentials import Prediction, TrainablePotential
 from crysearch.records import RecordStore, cycles
+from crysearch.workflows.active_learning.finalists import choose_finalists
 from crysearch.workflows.active_learning.names import TRAINING, stage_name
 from crysearch.workflows.active_learning.pool import (
     RelaxedCrystal,
     chosen_structures,
-    ensemble_of,
     pool_of,
     potential_blob,
+    potential_of,
     relaxed_pool,
 )
 from crysearch.workflows.active_learning.reference import (
@@ -75,7 +76,8 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
             f"{cycle} ({', '.join(f'{n} {reason}' for reason, n in reasons.most_common())}); give "
             "a larger first_batch or a smaller pool.disagreement_limit"
         )
-    ensemble = ensemble_of(records, spec, cycle)
+    potential = potential_of(records, spec, cycle)
+    ensemble = PotentialEnsemble(potential)
     evaluations = [crystal.evaluation for crystal in sound if crystal.evaluation is not None]
     scores = score(evaluations, spec.force_weight)
     features = ensemble.features(
@@ -95,7 +97,7 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
         features,
         clustering.scaler,
         spec.batch,
-        known=_known_features(records, spec, cycle),
+        known=_known_features(records, spec, cycle, potential),
         tolerance=spec.known_distance,
     )
     decision = "go_on" if found.chosen else "nothing_new"
@@ -131,6 +133,9 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
         cluster_count=len(ranked),
         clusters=[_cluster(rank, cluster, describe) for rank, cluster in enumerate(ranked)],
         top=[describe(place) for place in top],
+        finalists=[]
+        if decision == "go_on"
+        else choose_finalists(records, spec, cycle, potential, sound, features, scores),
         comparison=None if comparison is None else _comparison(comparison),
         parents=[cycles.cycle_id(spec.known.search_id, spec.identifier, cycle - 1)],
         provenance={"ensemble": ensemble.provenance},
@@ -152,9 +157,7 @@ def close_cycle(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> d
     if cycle > 0:
         documents, configurations = read_configurations(records, spec, cycle + 1)
         new = [n for n, d in enumerate(documents) if d["metadata"]["cycle"] == cycle]
-        potential = load_potential(
-            spec.potential.model, records.get_blob(potential_blob(spec, cycle))
-        )
+        potential = potential_of(records, spec, cycle)
         predictions = potential.predict([configurations[place] for place in new])
         errors = errors_of([documents[place] for place in new], predictions)
     identifier = cycles.cycle_id(spec.known.search_id, spec.identifier, cycle)
@@ -195,10 +198,11 @@ def _compare(
     )
 
 
-def _known_features(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> np.ndarray:
+def _known_features(
+    records: RecordStore, spec: ActiveLearningSpec, cycle: int, potential: TrainablePotential
+) -> np.ndarray:
     """Features of what has a reference calculation, but for crystals the potential cannot take."""
     _, configurations = read_configurations(records, spec, cycle)
-    potential = load_potential(spec.potential.model, records.get_blob(potential_blob(spec, cycle)))
     found = potential.evaluate(configurations)
     return np.array([one.descriptor for one in found if isinstance(one, Prediction)])
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from pymatgen.core import Structure
 
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import RelaxationError
@@ -33,8 +36,6 @@ def cycles_of(records: RecordStore, spec: ActiveLearningSpec) -> list[dict[str, 
 
 def pending_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> list[Group]:
     """Groups of the best structures, and the known ground state, that are still to be relaxed."""
-    last = records.get("cycles", cycles.cycle_id(spec.known.search_id, spec.identifier, cycle))
-    assert last is not None, "a cycle chooses before the best are relaxed"
     ground_state = known_ground_state(
         sound_references(records, spec.known, ["energy_above_ground_state"])
     )
@@ -43,7 +44,7 @@ def pending_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> 
             "reference",
             reference_ids(records, spec.known) if ground_state is None else [ground_state],
         ),
-        ("candidate", [best["candidate"] for best in last["top"]]),
+        ("candidate", [best["candidate"] for best in _finalists(records, spec, cycle)]),
     )
     size = 1 if is_first_principles(spec.reference.engine) else spec.known.relaxation.batch_size
     query = {"search": spec.known.search_id, "stage": stage_name(spec, RELAXING_BEST)}
@@ -65,8 +66,7 @@ def relax_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int, group
     marker = stage_name(spec, RELAXING_BEST)
     starts = None
     if kind == "candidate":
-        structures = chosen_structures(records, spec, cycle, batch.parents)
-        starts = dict(zip(batch.parents, structures, strict=True))
+        starts = _starts(records, spec, cycle, batch.parents)
     try:
         relax_batch(
             records,
@@ -152,6 +152,27 @@ def conclude(records: RecordStore, spec: ActiveLearningSpec) -> dict[str, Any]:
 
 
 _BEST = ("_id", "energy_per_atom", "energy_above_reference_ground_state", "matches", "is_new")
+
+
+def _finalists(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> list[dict[str, Any]]:
+    last = records.get("cycles", cycles.cycle_id(spec.known.search_id, spec.identifier, cycle))
+    assert last is not None, "a cycle chooses before the best are relaxed"
+    return last["finalists"]
+
+
+def _starts(
+    records: RecordStore, spec: ActiveLearningSpec, cycle: int, candidates: Sequence[str]
+) -> dict[str, Structure]:
+    """By candidate, the structure as the ensemble of its cycle relaxed it."""
+    of_cycle: dict[int, list[str]] = {}
+    for best in _finalists(records, spec, cycle):
+        if best["candidate"] in candidates:
+            of_cycle.setdefault(best["cycle"], []).append(best["candidate"])
+    return {
+        key: structure
+        for number, keys in of_cycle.items()
+        for key, structure in zip(keys, chosen_structures(records, spec, number, keys), strict=True)
+    }
 
 
 def _record_alone(

@@ -18,7 +18,7 @@ from crysearch.active_learning import (
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import CrysearchError
 from crysearch.packing import Packing
-from crysearch.potentials import load_potential
+from crysearch.potentials import TrainablePotential, load_potential
 from crysearch.records import RecordStore, batches
 from crysearch.records.values import structure_from_document
 from crysearch.relaxation import RelaxationResult, RelaxationSettings
@@ -69,10 +69,10 @@ def potential_blob(spec: ActiveLearningSpec, cycle: int) -> str:
     return f"potential-{spec.known.search_id}-{spec.identifier}-{cycle}"
 
 
-def ensemble_of(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> PotentialEnsemble:
+def potential_of(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> TrainablePotential:
     """The ensemble trained in a cycle."""
     data = records.get_blob(potential_blob(spec, cycle))
-    return PotentialEnsemble(load_potential(spec.potential.model, data))
+    return load_potential(spec.potential.model, data)
 
 
 def pending_pool(
@@ -101,7 +101,7 @@ def relax_pool(
     waiting = pending_pool(records, spec, cycle, part, parts)
     if not waiting:
         return True
-    ensemble = ensemble_of(records, spec, cycle)
+    ensemble = PotentialEnsemble(potential_of(records, spec, cycle))
     for batch in waiting:
         if not pace.another():
             return False
