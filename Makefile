@@ -52,6 +52,7 @@ format: setup  ## Rewrite the sources in the house style
 docs: setup  ## Write the generated pages under docs/
 	$(BIN)/crysearch spec --format markdown > docs/spec.md
 	$(BIN)/crysearch spec --verification --format markdown > docs/verification-spec.md
+	$(BIN)/crysearch spec --active-learning --format markdown > docs/active-learning-spec.md
 
 benchmark: setup  ## Measure against named peers (minutes)
 	$(BIN)/python benchmarks/funnel.py

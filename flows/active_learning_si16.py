@@ -1,19 +1,22 @@
-"""Silicon in cells of 16 atoms with few reference calculations, by active learning.
+r"""Silicon in cells of 16 atoms with few reference calculations, by active learning.
 
 The protocol of Hessmann, Schütt, Gebauer, Gastegger, Oguchi and Yamashita (npj Comput. Mater. 11,
 2025) with Behler–Parrinello potentials: a pool of 1,000 random crystals is relaxed with an ensemble
 of five, which learns from single points of the reference method. Here a pretrained potential takes
 the place of first principles, and the records say so.
 
-    python flows/active_learning_si16.py
+    crysearch learn flows/active_learning_si16.py
 
 or, to see in minutes how it works, with a classical potential as reference method:
 
-    python flows/active_learning_si16.py --engine stillinger-weber --atoms 8 --pool 60 --batch 20
+    crysearch learn flows/active_learning_si16.py --set engine=stillinger-weber --set atoms=8 \
+        --set pool=60 --set batch=20 --set cycles=10
 
 From first principles, each reference calculation is a job of its own, for a queue:
 
-    python flows/active_learning_si16.py --engine espresso --submit
+    crysearch learn flows/active_learning_si16.py --set engine=espresso --submit
+
+The same without the command line of crysearch: `python flows/active_learning_si16.py --help`.
 """
 
 from __future__ import annotations
@@ -27,13 +30,15 @@ from crysearch.records import open_records
 from crysearch.settings import load_settings
 from crysearch.workflows.active_learning import (
     ActiveLearningSearchMaker,
+    conclusion_lines,
+    cycle_table,
     cycles_of,
     run_active_learning,
     submit_active_learning,
 )
 
 
-def build_search(
+def build_spec(
     engine: str = "sevennet-0",
     atoms: int = 16,
     pool: int = 1000,
@@ -86,8 +91,8 @@ def build_search(
 
 
 def build_flow(engine: str = "sevennet-0", atoms: int = 16, pool: int = 1000) -> Flow:
-    """The flow of :func:`build_search`, for a launch pad or any other runner of jobflow."""
-    return ActiveLearningSearchMaker().make(build_search(engine, atoms, pool))
+    """The flow of :func:`build_spec`, for a launch pad or any other runner of jobflow."""
+    return ActiveLearningSearchMaker().make(build_spec(engine, atoms, pool))
 
 
 def main() -> None:
@@ -101,9 +106,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of every random draw")
     parser.add_argument("--submit", action="store_true", help="put it on the launch pad instead")
     given = parser.parse_args()
-    spec = build_search(
-        given.engine, given.atoms, given.pool, given.batch, given.cycles, given.seed
-    )
+    spec = build_spec(given.engine, given.atoms, given.pool, given.batch, given.cycles, given.seed)
     if given.submit:
         submission = submit_active_learning(spec)
         print(f"{submission.state}: jobs {submission.fw_ids} of search {submission.search}")
@@ -111,28 +114,8 @@ def main() -> None:
     # What an interrupted run has finished is in the records and is not repeated.
     summary = run_active_learning(spec)
     with open_records(load_settings().database.get_secret_value(), read_only=True) as records:
-        print_cycles(cycles_of(records, spec))
-    best = summary["best"]
-    print(
-        f"{summary['reference_calculations']} reference calculations ({summary['failed']} failed) "
-        f"in {summary['cycles']} cycles; ended: {summary['decision']}"
-    )
-    if best is not None:
-        above = best["energy_above_reference_ground_state"]
-        known = best["matches"] or "no known structure"
-        print(f"best: {best['energy_per_atom']:.4f} eV/atom, {above:+.4f} to the known; {known}")
-
-
-def print_cycles(cycles: list[dict]) -> None:
-    """Print a line for each cycle: what it learned from, and how far off it was."""
-    print("cycle  learned from  clusters  lowest Ē (eV/atom)  error of new: eV/atom  eV/Å")
-    for cycle in cycles[1:]:
-        errors = cycle["errors"]
-        new = "" if errors is None else f"{errors['energy_mae']:22.3f}  {errors['force_mae']:5.2f}"
-        print(
-            f"{cycle['cycle']:5d}  {cycle['configurations']:12d}  {cycle['cluster_count']:8d}  "
-            f"{cycle['lowest_energy_per_atom']:18.3f}{new}"
-        )
+        print(cycle_table(cycles_of(records, spec)))
+    print(conclusion_lines(summary))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from crysearch import localdb
+from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.spec import SearchSpec
 from crysearch.study import StudySpec
 from materials_project_server import server
+from small_active_learning import SMALL_ACTIVE_LEARNING
 from small_search import SMALL
 from small_study import SMALL_STUDY
 
-__all__ = ["finished_search", "finished_study", "server"]
+__all__ = ["finished_active_learning", "finished_search", "finished_study", "server"]
 
 
 def stop_servers_below(folder: Path) -> None:
@@ -57,3 +59,17 @@ def finished_study(tmp_path_factory) -> Path:
         run_study(StudySpec.build(SMALL_STUDY))
     localdb.stop(place)
     return place
+
+
+@pytest.fixture(scope="session")
+def finished_active_learning(tmp_path_factory) -> Iterator[Path]:
+    """The records of one undisturbed active learning; tests that write copy them."""
+    from crysearch.workflows.active_learning import run_active_learning
+
+    place = tmp_path_factory.mktemp("active-learning") / "records"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRYSEARCH_DATABASE", str(place))
+        run_active_learning(ActiveLearningSpec.build(SMALL_ACTIVE_LEARNING))
+    localdb.stop(place)
+    yield place
+    stop_servers_below(place.parent)

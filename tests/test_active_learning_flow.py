@@ -22,9 +22,9 @@ def flow():
 
 
 def test_what_is_written_out_there_is_the_default(flow):
-    spec = flow.build_search()
+    spec = flow.build_spec()
     assert spec.identifier == ActiveLearningSpec.build({}).identifier
-    assert flow.build_search(atoms=8, pool=60).first_batch == 60
+    assert flow.build_spec(atoms=8, pool=60).first_batch == 60
 
 
 def test_the_flow_begins_with_three_jobs_that_add_the_others(flow):
@@ -34,17 +34,3 @@ def test_the_flow_begins_with_three_jobs_that_add_the_others(flow):
         "fill the quotas, 16 formula units",
         "cycle 0, references",
     ]
-
-
-def test_cycles_are_printed_without_errors_where_none_are_known(flow, capsys):
-    cycle = {
-        "cycle": 1,
-        "configurations": 100,
-        "cluster_count": 700,
-        "lowest_energy_per_atom": -5.4,
-        "errors": {"energy_mae": 0.05, "force_mae": 0.3},
-    }
-    flow.print_cycles([{}, cycle, {**cycle, "cycle": 2, "errors": None}])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
-    assert "0.050" in lines[1] and "0.050" not in lines[2]

@@ -302,20 +302,24 @@ class SearchSpec(WholeSpec):
 
     def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """A copy with fields set by dotted names, such as ``{"screening.quotas.I": 12}``."""
-        content = self.model_dump(mode="json", exclude_unset=True)
-        for name, value in changes.items():
-            if name == "generative" and isinstance(value, str):
-                name = "generative.model"
-            *parents, last = name.split(".")
-            target = content
-            for parent in parents:
-                target = target.setdefault(parent, {})
-                if not isinstance(target, dict):
-                    raise SpecError(f"{name}: {parent} is not a part of the specification")
-            if parents == ["minimum_distances"]:
-                last = _sorted_pair(last)
-            target[last] = value
-        return self.build(content)
+        return self.build(_changed(self.model_dump(mode="json", exclude_unset=True), changes))
+
+
+def _changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Set fields of a specification's content by dotted names."""
+    for name, value in changes.items():
+        *parents, last = name.split(".")
+        if last == "generative" and isinstance(value, str):
+            parents, last = [*parents, last], "model"
+        target = content
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                raise SpecError(f"{name}: {parent} is not a part of the specification")
+        if parents[-1:] == ["minimum_distances"]:
+            last = _sorted_pair(last)
+        target[last] = value
+    return content
 
 
 class SpecWithSearch(WholeSpec):
@@ -353,3 +357,10 @@ class SpecWithSearch(WholeSpec):
         if lines:
             raise SpecError("\n  ".join([f"{cls.kind} is not valid:", *lines]))
         return spec
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """A copy with fields set by dotted names, such as ``{"search.seed": 1}``."""
+        content = self.model_dump(mode="json", exclude_unset=True)
+        # The search that stands there by default is more than the defaults of a search.
+        content["search"] = self.search.model_dump(mode="json", exclude_unset=True)
+        return self.build(_changed(content, changes))

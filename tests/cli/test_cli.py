@@ -254,7 +254,12 @@ def test_spec_prints_complete_yaml_and_a_page(crysearch):
 
 
 @pytest.mark.parametrize(
-    ("page", "option"), [("spec", []), ("verification-spec", ["--verification"])]
+    ("page", "option"),
+    [
+        ("spec", []),
+        ("verification-spec", ["--verification"]),
+        ("active-learning-spec", ["--active-learning"]),
+    ],
 )
 def test_the_generated_pages_are_up_to_date(crysearch, page, option):
     path = Path(__file__).parents[2] / "docs" / f"{page}.md"

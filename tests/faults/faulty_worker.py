@@ -1,10 +1,10 @@
 """FireWorks' rlaunch in a process where something goes wrong: `faulty_worker.py FAULT … -- …`.
 
 ``dies COLLECTION:N`` kills the process, as SIGKILL from outside does, right after it has written
-documents to a collection for the N-th time; ``pauses FOLDER COLLECTION:N …`` lets it make the file
-``COLLECTION paused`` at such moments and wait for ``COLLECTION go on``; ``locked`` kills it while
-it holds FireWorks' lock of the workflow; ``engine NAME=VOLUME,…`` makes the engine fail on crystals
-of these volumes, ``broken`` on all.
+documents to a collection for the N-th time; ``pauses FOLDER COLLECTION:N …`` lets it write its
+number to the file ``COLLECTION paused`` at such moments and wait for ``COLLECTION go on``;
+``locked`` kills it while it holds FireWorks' lock of the workflow; ``engine NAME=VOLUME,…`` makes
+the engine fail on crystals of these volumes, ``broken`` on all.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def dies(moment: str) -> None:
 
 def pauses(folder: str, *moments: str) -> None:
     def wait(collection: str) -> None:
-        Path(folder, f"{collection} paused").touch()
+        Path(folder, f"{collection} paused").write_text(str(os.getpid()), encoding="utf-8")
         while not Path(folder, f"{collection} go on").exists():
             time.sleep(0.02)
 

@@ -6,9 +6,17 @@ do not change any more. After Hessmann, Schütt, Gebauer, Gastegger, Oguchi and 
 Comput. Mater. 11 (2025), doi 10.1038/s41524-025-01523-7.
 """
 
+from crysearch.active_learning.calibration import (
+    Calibration,
+    Predictions,
+    calibrate,
+    expected_coverage,
+    expected_ratio,
+)
 from crysearch.active_learning.clusters import Cluster, Clustering, find_clusters, rank_clusters
 from crysearch.active_learning.ensembles import Ensemble, EnsembleEvaluation, MeanEvaluation
 from crysearch.active_learning.features import FeatureScaler
+from crysearch.active_learning.maps import PoolMap, principal_plane
 from crysearch.active_learning.potential import PotentialEnsemble
 from crysearch.active_learning.relaxing import EnsembleRelaxer
 from crysearch.active_learning.scores import Scores, score
@@ -16,6 +24,7 @@ from crysearch.active_learning.selection import Selection, select
 from crysearch.active_learning.stopping import Comparison, TopClusters, compare
 
 __all__ = [
+    "Calibration",
     "Cluster",
     "Clustering",
     "Comparison",
@@ -24,12 +33,18 @@ __all__ = [
     "EnsembleRelaxer",
     "FeatureScaler",
     "MeanEvaluation",
+    "PoolMap",
     "PotentialEnsemble",
+    "Predictions",
     "Scores",
     "Selection",
     "TopClusters",
+    "calibrate",
     "compare",
+    "expected_coverage",
+    "expected_ratio",
     "find_clusters",
+    "principal_plane",
     "rank_clusters",
     "score",
     "select",

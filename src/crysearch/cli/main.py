@@ -21,6 +21,7 @@ from crysearch.cli import (
     doctor,
     export,
     init,
+    learn,
     plot,
     potential,
     results,
@@ -49,6 +50,7 @@ app.command()(sample.sample)
 app.command()(design.design)
 app.command()(verify.verify)
 app.command()(study.study)
+app.command()(learn.learn)
 app.command()(status.status)
 app.command()(results.results)
 app.command()(show.show)

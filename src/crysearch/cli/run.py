@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
 
+from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.cli import common, results
 from crysearch.errors import SpecError
 from crysearch.spec import SearchSpec
+
+Spec = TypeVar("Spec", SearchSpec, ActiveLearningSpec)
 
 
 class Goal(StrEnum):
@@ -68,25 +71,25 @@ def run(
     spec = with_whole_ids(spec)
     validate(spec)
     check_device(spec)
-    folder = _folder(figures / spec.search_id)
-    before = _status_of(spec)
+    folder = folder_for(figures / spec.search_id)
+    before = status_of(spec)
     if before == "complete":
-        _say(f"Search {spec.search_id} is complete already: showing its records.")
+        say(f"Search {spec.search_id} is complete already: showing its records.")
     else:
         verb = "Starting" if before is None else "Continuing"
-        _say(f"{verb} search {spec.search_id} ({spec.name}: {spec.composition}).")
+        say(f"{verb} search {spec.search_id} ({spec.name}: {spec.composition}).")
         started = time.monotonic()
         try:
             finished = run_search(spec, until.value)
         except KeyboardInterrupt:
-            _say("\nInterrupted. The same command continues the search.")
+            say("\nInterrupted. The same command continues the search.")
             raise typer.Exit(130) from None
-        duration = _duration(time.monotonic() - started)
+        taken = duration(time.monotonic() - started)
         if not finished:
-            _say(f"Paused after {duration} with the {until.value} made.")
+            say(f"Paused after {taken} with the {until.value} made.")
             _paused(spec)
             return
-        _say(f"Search finished in {duration}.")
+        say(f"Search finished in {taken}.")
     if not any(spec.screening.quotas.model_dump().values()):
         _only_known(spec)
         return
@@ -99,7 +102,7 @@ def run(
         drawn = draw_all(records, spec.search_id, folder)
         out.print(f"Figures: {len(drawn)} in {folder}", markup=False)
         out.print(f"Records: {records.description}", markup=False)
-    command, search = _command(), spec.search_id[:8]
+    command, search = command_line(), spec.search_id[:8]
     lines = [f"results {search} --filter is_new=true"]
     if best is not None:
         lines += [f"show {best}", f"export {best} --format cif", f"verify {best}"]
@@ -129,7 +132,7 @@ def _only_known(spec: SearchSpec) -> None:
     ]
     common.print_rows(rows, common.Format.table, columns=list(rows[0]) if rows else [])
     first = Path(rows[0]["known structure"]).stem if rows else "ID"
-    typer.echo(f"\nNext:\n  {_command()} verify {first}\n  {_command()} verify --help")
+    typer.echo(f"\nNext:\n  {command_line()} verify {first}\n  {command_line()} verify --help")
 
 
 def _paused(spec: SearchSpec) -> None:
@@ -152,14 +155,28 @@ def _paused(spec: SearchSpec) -> None:
     lines = [
         f"{there}.",
         "\nNext:",
-        f"  {_command()} status {spec.search_id[:8]}",
+        f"  {command_line()} status {spec.search_id[:8]}",
         "  the same command without --until, which goes on from here",
     ]
     typer.echo("\n".join(lines))
 
 
 def read_spec(file: Path, changes: list[str]) -> SearchSpec:
+    """The specification of a search in a file; see :func:`read_spec_of`."""
+    return read_spec_of(SearchSpec, file, changes)
+
+
+def read_spec_of(kind: type[Spec], file: Path, changes: list[str]) -> Spec:
     """The specification in a file, with changes applied.
+
+    Parameters
+    ----------
+    kind
+        What it must be.
+    file
+        YAML, or Python that defines ``build_spec``.
+    changes
+        ``FIELD=VALUE``, or a parameter of ``build_spec`` with its value.
 
     Raises
     ------
@@ -168,34 +185,42 @@ def read_spec(file: Path, changes: list[str]) -> SearchSpec:
     """
     values = dict(parse_change(change) for change in changes)
     if file.suffix != ".py":
-        spec = SearchSpec.from_yaml(file)
+        spec = kind.from_yaml(file)
         return spec.with_changes(values) if values else spec
     build = _builder(file)
     parameters = inspect.signature(build).parameters
     arguments = {name: value for name, value in values.items() if name in parameters}
     rest = {name: value for name, value in values.items() if name not in parameters}
-    unknown = [name for name in rest if name.split(".")[0] not in SearchSpec.model_fields]
+    unknown = [name for name in rest if name.split(".")[0] not in kind.model_fields]
     if unknown:
         raise SpecError(
             f"--set {unknown[0]}: neither a parameter of build_spec in {file} "
             f"({', '.join(parameters)}) nor a field of the specification "
-            f"({', '.join(SearchSpec.model_fields)})"
+            f"({', '.join(kind.model_fields)})"
         )
     try:
         spec = build(**arguments)
     except (TypeError, ValueError) as error:
         raise SpecError(f"{file}: build_spec with {arguments}: {error}") from error
-    if not isinstance(spec, SearchSpec):
-        raise SpecError(f"{file}: build_spec returned a {type(spec).__name__}, not a SearchSpec")
+    if not isinstance(spec, kind):
+        commands: dict[type[Any], str] = {
+            ActiveLearningSpec: "crysearch learn",
+            SearchSpec: "crysearch run",
+        }
+        other = f"; try {commands[type(spec)]}" if type(spec) in commands else ""
+        raise SpecError(
+            f"{file}: build_spec returned a {type(spec).__name__}, where a {kind.__name__} is "
+            f"needed{other}"
+        )
     return spec.with_changes(rest) if rest else spec
 
 
-def _builder(file: Path) -> Callable[..., SearchSpec]:
+def _builder(file: Path) -> Callable[..., Any]:
     if not file.is_file():
         raise SpecError(f"{file}: no such file")
     build = runpy.run_path(str(file)).get("build_spec")
     if not callable(build):
-        raise SpecError(f"{file}: defines no function build_spec that returns a SearchSpec")
+        raise SpecError(f"{file}: defines no function build_spec that returns a specification")
     return build
 
 
@@ -218,7 +243,7 @@ def parse_change(change: str) -> tuple[str, Any]:
         raise SpecError(f"--set {change}: {value!r} is not a YAML value") from None
 
 
-def _status_of(spec: SearchSpec) -> str | None:
+def status_of(spec: SearchSpec) -> str | None:
     """Status of the search in the records, if it is there; a new name is taken over."""
     from crysearch.workflows import stages
     from crysearch.workflows.context import job_records
@@ -233,7 +258,8 @@ def _status_of(spec: SearchSpec) -> str | None:
     return known["status"]
 
 
-def _folder(path: Path) -> Path:
+def folder_for(path: Path) -> Path:
+    """Make the folder for the figures; raises :class:`SpecError` where that is impossible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -243,16 +269,18 @@ def _folder(path: Path) -> Path:
     return path
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell the person at the terminal, and not the file that the output may go to."""
     typer.echo(text, err=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command as a person would type it from here, with the database they named."""
     program = Path(sys.argv[0])
     command = program.name if program.name == "crysearch" else "python -m crysearch"

@@ -13,6 +13,8 @@ from crysearch.cli import common, verdicts
 from crysearch.records import RecordStore, queries
 from crysearch.records.values import from_binary_array, structure_from_document
 
+_CLUSTERS = 15
+
 
 def show(
     identifier: Annotated[
@@ -41,13 +43,15 @@ def show(
         *("answers", "levels", "verification_spec", "values", "forces", "site_metadata"),
     )
     rows = [
-        {"field": name, "value": value}
+        {"field": name, "value": _counted(value)}
         for name, value in document.items()
         if name not in hidden and value is not None and name != "history"
     ]
     if collection == "models":
         rows.append({"field": "training", "value": _training(document["history"])})
     common.print_rows(rows, common.Format.table, columns=["field", "value"])
+    if collection == "cycles" and document["clusters"]:
+        _print_clusters(document)
     if "structure" in document:
         typer.echo(f"\n{structure_from_document(document)}")
     if ancestry is not None:
@@ -56,6 +60,32 @@ def show(
             typer.echo(f"  {line}")
     for verdict in found:
         verdicts.print_verdict(verdict)
+
+
+def _counted(value: Any) -> Any:
+    """The value; of a long list of documents only how many there are."""
+    many = isinstance(value, list) and len(value) > 3 and isinstance(value[0], dict)
+    return f"{len(value)} (all of them: --json)" if many else value
+
+
+def _print_clusters(cycle: dict[str, Any]) -> None:
+    """The best clusters of a cycle of an active learning, each by its best member."""
+    chosen = {one["candidate"] for one in cycle["chosen"]}
+    rows = [
+        {
+            "cluster": cluster["rank"] + 1,
+            "structures": cluster["size"],
+            "best": cluster["candidate"][:10],
+            "relaxation": cluster["status"],
+            "Ē (eV/atom)": cluster["energy_per_atom"],
+            "± (eV/atom)": cluster["energy_deviation"],
+            "± force (eV/Å)": cluster["force_deviation"],
+            "chosen": cluster["candidate"] in chosen,
+        }
+        for cluster in cycle["clusters"][:_CLUSTERS]
+    ]
+    typer.echo()
+    common.print_rows(rows, common.Format.table, columns=list(rows[0]), title="Best clusters")
 
 
 def _training(history: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Annotated, Any
 
@@ -64,8 +65,18 @@ def status(
         return
     if format is common.Format.table:
         typer.echo(f"search {found['_id']} ({found['name']}): {found['status']}\n")
-    common.print_rows(stages, format, columns=["stage", "status", "seconds", "summary"])
+    shown = [_brief(stage) for stage in stages] if format is common.Format.table else stages
+    common.print_rows(shown, format, columns=["stage", "status", "seconds", "summary"])
     if format is common.Format.table:
         typer.echo()
         rows = [{"count": name, "value": value} for name, value in counts.items()]
         common.print_rows(rows, format, columns=["count", "value"])
+
+
+def _brief(stage: dict[str, Any]) -> dict[str, Any]:
+    """A stage as it fits into a line: beginnings of identifiers, and no lists of numbers."""
+    summary = stage["summary"]
+    if summary is not None:
+        summary = {key: item for key, item in summary.items() if not isinstance(item, list)}
+    name = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{8}\b", r"\1", stage["stage"])
+    return {**stage, "stage": name, "summary": summary}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from crysearch.cli.run import read_spec
+
+if TYPE_CHECKING:
+    from crysearch.workflows.submission import Submission
 
 
 def submit(
@@ -36,16 +39,8 @@ def submit(
 
     spec = with_whole_ids(spec)
     submission = submit_search(spec)
-    ids = submission.fw_ids
-    jobs = f"{len(ids)} jobs ({ids[0]} to {ids[-1]})" if ids else "no jobs"
-    said = {
-        "added": f"is on the launch pad: {jobs}; more follow as it goes on.",
-        "waiting": f"is on the launch pad already: {jobs}.",
-        "rerun": f"is on the launch pad already; what had failed is ready again: {jobs}.",
-        "complete": "is complete already.",
-    }
     search = submission.search or ""
-    typer.echo(f"Search {search} ({spec.name}: {spec.composition}) {said[submission.state]}")
+    typer.echo(f"Search {search} ({spec.name}: {spec.composition}) {outcome(submission)}")
     if submission.state == "complete":
         typer.echo(f"\nNext:\n  crysearch results {search[:8]}")
     else:
@@ -55,3 +50,15 @@ def submit(
             "  qlaunch rapidfire          workers through the queue system\n"
             f"  crysearch status {search[:8]}"
         )
+
+
+def outcome(submission: Submission) -> str:
+    """What became of a submission, as the end of a sentence."""
+    ids = submission.fw_ids
+    jobs = f"{len(ids)} jobs ({ids[0]} to {ids[-1]})" if ids else "no jobs"
+    return {
+        "added": f"is on the launch pad: {jobs}; more follow as it goes on.",
+        "waiting": f"is on the launch pad already: {jobs}.",
+        "rerun": f"is on the launch pad already; what had failed is ready again: {jobs}.",
+        "complete": "is complete already.",
+    }[submission.state]

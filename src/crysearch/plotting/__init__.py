@@ -6,6 +6,12 @@ Every ``plot_*`` returns a matplotlib Figure that no global state knows of, and 
 
 from __future__ import annotations
 
+from crysearch.plotting.active_learning import (
+    plot_learning_curve,
+    plot_pool_energies,
+    plot_pool_map,
+)
+from crysearch.plotting.active_learning_errors import plot_calibration, plot_predictions
 from crysearch.plotting.descent import Descent, plot_descent
 from crysearch.plotting.design import plot_design_map
 from crysearch.plotting.distances import plot_distances
@@ -22,6 +28,7 @@ from crysearch.plotting.training import plot_loss_curves
 __all__ = [
     "Descent",
     "RdfPair",
+    "plot_calibration",
     "plot_descent",
     "plot_design_map",
     "plot_distances",
@@ -29,9 +36,13 @@ __all__ = [
     "plot_equations_of_state",
     "plot_hull",
     "plot_latent_map",
+    "plot_learning_curve",
     "plot_loss_curves",
     "plot_overview",
     "plot_phonon_bands",
+    "plot_pool_energies",
+    "plot_pool_map",
+    "plot_predictions",
     "plot_rdf_pair",
     "plot_study_losses",
     "plot_study_measures",

@@ -11,11 +11,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from crysearch.errors import AnalysisError
@@ -145,6 +147,13 @@ def panel_letter(axes: Axes, letter: str) -> None:
         fontweight="bold",
         fontsize=10,
     )
+
+
+def plain_log_ticks(axis: Axis, *, decades: bool = False) -> None:
+    """Label a logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, …, or only its decades."""
+    axis.set_major_locator(LogLocator(base=10, subs=(1,) if decades else (1, 2, 5), numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def label_points(axes: Axes, points: np.ndarray, texts: Sequence[str], taken: np.ndarray) -> int:

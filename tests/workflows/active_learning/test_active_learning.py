@@ -65,12 +65,8 @@ def content(place: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("active-learning") / "records"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CRYSEARCH_DATABASE", str(folder))
-        run_active_learning(SPEC)
-    return folder
+def place(finished_active_learning):
+    return finished_active_learning
 
 
 @pytest.fixture(scope="module")

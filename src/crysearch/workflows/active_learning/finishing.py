@@ -11,10 +11,11 @@ from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import RelaxationError
 from crysearch.records import RecordStore, batches, cycles, documents
 from crysearch.workflows.active_learning import reference
-from crysearch.workflows.active_learning.names import RELAXING_BEST, stage_name
+from crysearch.workflows.active_learning.names import CONCLUDING, RELAXING_BEST, stage_name
 from crysearch.workflows.active_learning.pool import chosen_structures
 from crysearch.workflows.active_learning.reference import is_first_principles
 from crysearch.workflows.pace import Pace
+from crysearch.workflows.stages.bookkeeping import finished_summary
 from crysearch.workflows.stages.generation import sound_references
 from crysearch.workflows.stages.relaxation import (
     ParentKind,
@@ -32,6 +33,11 @@ def cycles_of(records: RecordStore, spec: ActiveLearningSpec) -> list[dict[str, 
     """The documents of the cycles of an active learning, in their order."""
     query = {"search": spec.known.search_id, "active_learning": spec.identifier}
     return records.find("cycles", query, sort=[("cycle", 1)])
+
+
+def conclusion_of(records: RecordStore, spec: ActiveLearningSpec) -> dict[str, Any] | None:
+    """The summary of an active learning that has ended (:func:`conclude`); None before."""
+    return finished_summary(records, spec.known, stage_name(spec, CONCLUDING))
 
 
 def pending_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> list[Group]:
@@ -66,7 +72,7 @@ def relax_best(records: RecordStore, spec: ActiveLearningSpec, cycle: int, group
     marker = stage_name(spec, RELAXING_BEST)
     starts = None
     if kind == "candidate":
-        starts = _starts(records, spec, cycle, batch.parents)
+        starts = starts_of(records, spec, cycle, batch.parents)
     try:
         relax_batch(
             records,
@@ -160,7 +166,7 @@ def _finalists(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> li
     return last["finalists"]
 
 
-def _starts(
+def starts_of(
     records: RecordStore, spec: ActiveLearningSpec, cycle: int, candidates: Sequence[str]
 ) -> dict[str, Structure]:
     """By candidate, the structure as the ensemble of its cycle relaxed it."""
