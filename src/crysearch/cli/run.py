@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import runpy
 import shlex
 import shutil
@@ -235,7 +236,7 @@ def parse_change(change: str) -> tuple[str, Any]:
     name, sign, value = change.partition("=")
     if not sign or not name.strip():
         raise SpecError(f"--set {change}: write FIELD=VALUE, such as screening.quotas.I=12")
-    if name.split(".")[-1].strip() == "potential":
+    if name.split(".")[-1].strip() == "potential" and re.fullmatch("[0-9a-f]+", value.strip()):
         return name.strip(), value.strip()
     try:
         return name.strip(), yaml.safe_load(value)
