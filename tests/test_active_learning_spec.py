@@ -71,6 +71,14 @@ def test_the_method_names_engine_and_options():
             r"potential.loss: all weights are 0",
         ),
         (
+            {"search": {"formula_units": [8], "relaxation": {"options": {"functional": "pbe"}}}},
+            r"search.relaxation.options: {'functional': 'pbe'} — give them as reference.options",
+        ),
+        (
+            {"reference": {"engine": "self-trained"}},
+            r"reference.engine: 'self-trained' — what was learned here is no reference method",
+        ),
+        (
             {"search": {"formula_units": [8], "relaxation": {"engine": "chgnet"}}},
             r"search.relaxation.engine: 'chgnet' — reference.engine is 'sevennet-0'",
         ),

@@ -164,6 +164,16 @@ class ActiveLearningSpec(SpecWithSearch):
                 f"search.relaxation.engine: {self.search.relaxation.engine!r} — reference.engine "
                 f"is {self.reference.engine!r}, and relaxes the best; leave it out"
             )
+        if self.search.relaxation.options:
+            problems.append(
+                f"search.relaxation.options: {self.search.relaxation.options!r} — give them as "
+                "reference.options, of the method that relaxes the best"
+            )
+        if self.reference.engine == "self-trained":
+            problems.append(
+                "reference.engine: 'self-trained' — what was learned here is no reference method; "
+                "choose another engine of docs/engines.md"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -16,6 +16,8 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
 )
 
 from crysearch.errors import SpecError
@@ -225,6 +227,11 @@ class RelaxationSpec(SpecPart):
     """Relaxation of the references and of the kept crystals."""
 
     engine: str = Field("sevennet-0", description="Name of the engine; see docs/engines.md.")
+    options: dict[str, bool | int | float | str | dict[str, str]] = Field(
+        {},
+        description="Options of the engine, such as `{functional: pbe}`, or `{potential: ID}` of "
+        "`self-trained`.",
+    )
     force_tolerance: PositiveFloat = Field(
         0.01, description="Largest force on any atom of a converged structure, eV/Å."
     )
@@ -238,6 +245,14 @@ class RelaxationSpec(SpecPart):
         description="References with more atoms in the primitive cell are not relaxed (they still "
         "train the model and screen); none by default.",
     )
+
+    @model_serializer(mode="wrap")
+    def _without_no_options(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `options` if there are none: searches keep the ids they had without them."""
+        content: dict[str, Any] = write(self)
+        if not content.get("options"):
+            content.pop("options", None)
+        return content
 
 
 class AnalysisSpec(SpecPart):

@@ -20,6 +20,7 @@ from crysearch.records import (
     cycles,
     datasets,
     documents,
+    potentials,
     schema,
     study,
     verification,
@@ -158,6 +159,20 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "errors": {"energy_mae": np.nan},
             "parents": ["b"],
         },
+        "potentials": {
+            "key": ["a", 1],
+            "model": "behler-parrinello",
+            "architecture": {"hidden_layers": (8, 8)},
+            "members": 2,
+            "parameter_count": 200,
+            "elements": ("Si",),
+            "cutoff": 4.5,
+            "origin": "active_learning",
+            "method": "PBE",
+            "blob_id": "p",
+            "weights": b"weights",
+            "errors": {"test": {"energy_mae": np.nan}},
+        },
         "datasets": {
             "name": "silicon",
             "method": "PBE",
@@ -197,6 +212,7 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "studies": study.study_document,
     "datasets": datasets.dataset_document,
     "configurations": datasets.configuration_document,
+    "potentials": potentials.potential_document,
 }
 
 
@@ -273,6 +289,8 @@ def test_what_is_not_a_number_is_null(diamond: Structure) -> None:
     ("kind", "changes", "message"),
     [
         ("datasets", {"status": "done"}, "choose one of importing, complete"),
+        ("potentials", {"origin": "sky"}, "choose one of active_learning, dataset, file"),
+        ("potentials", {"datasets": [{"id": "d"}]}, "give id, name, configurations"),
         ("configurations", {"split": "exam"}, "choose one of train, validation, test"),
         ("searches", {"status": "done"}, "status is 'done': choose one of submitted, running"),
         ("references", {"status": "good"}, "sound, set_aside"),

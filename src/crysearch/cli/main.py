@@ -23,6 +23,7 @@ from crysearch.cli import (
     init,
     learn,
     plot,
+    potential,
     results,
     run,
     sample,
@@ -59,6 +60,7 @@ app.command()(spec.spec)
 app.add_typer(ask.app, name="ask")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
+app.add_typer(potential.app, name="potential")
 app.command()(init.init)
 app.command()(doctor.doctor)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import runpy
 import shlex
 import shutil
@@ -66,8 +67,9 @@ def run(
     from crysearch.cli.plot import draw_all
     from crysearch.records import queries
     from crysearch.workflows import run_search
-    from crysearch.workflows.context import check_device, validate
+    from crysearch.workflows.context import check_device, validate, with_whole_ids
 
+    spec = with_whole_ids(spec)
     validate(spec)
     check_device(spec)
     folder = folder_for(figures / spec.search_id)
@@ -182,7 +184,7 @@ def read_spec_of(kind: type[Spec], file: Path, changes: list[str]) -> Spec:
     SpecError
         If the file or a change cannot be read or is invalid.
     """
-    values = dict(_parse_change(change) for change in changes)
+    values = dict(parse_change(change) for change in changes)
     if file.suffix != ".py":
         spec = kind.from_yaml(file)
         return spec.with_changes(values) if values else spec
@@ -223,10 +225,19 @@ def _builder(file: Path) -> Callable[..., Any]:
     return build
 
 
-def _parse_change(change: str) -> tuple[str, Any]:
+def parse_change(change: str) -> tuple[str, Any]:
+    """Name and value of a change written as FIELD=VALUE; ids are text, also those of digits only.
+
+    Raises
+    ------
+    SpecError
+        If it is written otherwise.
+    """
     name, sign, value = change.partition("=")
     if not sign or not name.strip():
         raise SpecError(f"--set {change}: write FIELD=VALUE, such as screening.quotas.I=12")
+    if name.split(".")[-1].strip() == "potential" and re.fullmatch("[0-9a-f]+", value.strip()):
+        return name.strip(), value.strip()
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError:

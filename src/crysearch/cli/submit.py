@@ -35,7 +35,9 @@ def submit(
     """Put a search on FireWorks' launch pad, for workers (`rlaunch`, `qlaunch`) to run."""
     spec = read_spec(file, changes or [])
     from crysearch.workflows import submit as submit_search
+    from crysearch.workflows.context import with_whole_ids
 
+    spec = with_whole_ids(spec)
     submission = submit_search(spec)
     search = submission.search or ""
     typer.echo(f"Search {search} ({spec.name}: {spec.composition}) {outcome(submission)}")

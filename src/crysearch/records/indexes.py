@@ -75,6 +75,7 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
         _index("dataset", "flags", "index"),
     ),
     "cycles": (_within_search("active_learning", "cycle"), _index("active_learning", "cycle")),
+    "potentials": ((("created_at", -1), ("_id", 1)), _within_search("active_learning", "cycle")),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from crysearch.records import schema
 from crysearch.records.schema_cycles import CycleDocument
 from crysearch.records.schema_datasets import ConfigurationDocument, DatasetDocument
+from crysearch.records.schema_potentials import PotentialDocument
 from crysearch.records.schema_studies import StudyDocument, TrialDocument
 
 KINDS: dict[str, type] = {
@@ -24,4 +25,5 @@ KINDS: dict[str, type] = {
     "datasets": DatasetDocument,
     "configurations": ConfigurationDocument,
     "cycles": CycleDocument,
+    "potentials": PotentialDocument,
 }

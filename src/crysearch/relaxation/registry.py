@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -124,6 +125,12 @@ _ENGINES = {
             install="apt-get install gpaw gpaw-data",
             programs=("gpaw",),
         ),
+        RelaxerInfo(
+            "self-trained",
+            "A potential trained here, by its id in the records (`crysearch potential list`)",
+            "crysearch.potentials.relaxer",
+            "self_trained",
+        ),
     )
 }
 
@@ -131,6 +138,14 @@ _ENGINES = {
 def available_relaxers() -> list[RelaxerInfo]:
     """Every engine of the registry, installed or not (see ``RelaxerInfo.installed``)."""
     return list(_ENGINES.values())
+
+
+def engine_options(name: str) -> tuple[str, ...]:
+    """Names of the options that an engine of the registry takes; its package must be installed."""
+    info = _ENGINES[name]
+    fixed = dict(info.arguments)
+    parameters = inspect.signature(getattr(import_module(info.module), info.factory)).parameters
+    return tuple(option for option in parameters if option not in fixed)
 
 
 def create_relaxer(name: str, **options: Any) -> Relaxer:
@@ -144,7 +159,8 @@ def create_relaxer(name: str, **options: Any) -> Relaxer:
         Options of the engine; the pretrained potentials take ``device`` (``"cpu"``, ``"cuda"``,
         ``"auto"``) and ``threads``, those from first principles what
         :class:`~crysearch.relaxation.espresso.EspressoRelaxer` and
-        :class:`~crysearch.relaxation.gpaw.GpawRelaxer` say.
+        :class:`~crysearch.relaxation.gpaw.GpawRelaxer` say, and ``"self-trained"`` what
+        :func:`~crysearch.potentials.relaxer.self_trained` says.
 
     Returns
     -------

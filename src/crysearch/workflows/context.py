@@ -16,8 +16,10 @@ from crysearch.generative import available_models
 from crysearch.records import RecordStore, open_records, records_in
 from crysearch.records.values import from_binary_vector
 from crysearch.relaxation import RelaxationSettings, Relaxer, available_relaxers, create_relaxer
+from crysearch.relaxation.registry import engine_options
 from crysearch.settings import load_settings
 from crysearch.spec import SearchSpec
+from crysearch.workflows import self_trained
 
 
 @contextmanager
@@ -77,13 +79,16 @@ def make_engine(name: str, options: Mapping[str, Any]) -> Relaxer:
         One of :func:`crysearch.relaxation.available_relaxers`.
     options
         Options of the engine that can change its results, and any others; they win over the
-        settings.
+        settings. Those of `self-trained` are the id of a ``potential`` in the records.
 
     Raises
     ------
     RelaxationError
         If the engine is unknown, or cannot work here or with these options.
     """
+    if name == self_trained.ENGINE:
+        with job_records() as records:
+            return self_trained.engine(records, options)
     settings = load_settings()
     machine: dict[str, Any] = {}
     if _is_pretrained(name):
@@ -101,7 +106,23 @@ def make_engine(name: str, options: Mapping[str, Any]) -> Relaxer:
 
 def make_relaxer(spec: SearchSpec) -> Relaxer:
     """The relaxation engine of the specification with the settings of this machine."""
-    return make_engine(spec.relaxation.engine, {})
+    return make_engine(spec.relaxation.engine, spec.relaxation.options)
+
+
+def with_whole_ids(spec: SearchSpec) -> SearchSpec:
+    """The specification with the whole id of the potential of which the beginning is given.
+
+    Raises
+    ------
+    SpecError
+        There is no such potential, or several are meant.
+    """
+    which = spec.relaxation.options.get("potential")
+    if spec.relaxation.engine != self_trained.ENGINE or not isinstance(which, str):
+        return spec
+    with job_records() as records:
+        found = self_trained.whole_id(records, which)
+    return spec.with_changes({"relaxation.options.potential": found})
 
 
 def _is_pretrained(engine: str) -> bool:
@@ -143,6 +164,7 @@ def validate(spec: SearchSpec) -> None:
                 f"relaxation.engine: {engine.name!r} does not know {', '.join(foreign)} — choose "
                 f"one of {', '.join(info.name for info in engines.values() if not info.elements)}"
             )
+        problems += _option_problems(spec)
     if spec.sampling.sampler == "pyxtal" and find_spec("pyxtal") is None:
         problems.append("sampling.sampler: 'pyxtal' is not installed — run pip install pyxtal")
     for formula_units in spec.formula_units:
@@ -152,6 +174,23 @@ def validate(spec: SearchSpec) -> None:
             problems.append(f"formula_units {formula_units}: {error}")
     if problems:
         raise SpecError("the search cannot work:\n  " + "\n  ".join(problems))
+
+
+def _option_problems(spec: SearchSpec) -> list[str]:
+    """What is wrong with the options of the engine, as far as it can be said on any machine."""
+    name, options = spec.relaxation.engine, spec.relaxation.options
+    if name == self_trained.ENGINE:
+        with job_records() as records:
+            return self_trained.problems(records, options, spec.species)
+    if not options:
+        return []
+    known = engine_options(name)
+    return [
+        f"relaxation.options.{option}: {value!r} — {name!r} takes "
+        f"{', '.join(known) or 'no options'}"
+        for option, value in options.items()
+        if option not in known
+    ]
 
 
 def check_device(spec: SearchSpec) -> None:

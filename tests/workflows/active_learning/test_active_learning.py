@@ -20,8 +20,8 @@ from crysearch.cli.main import app
 from crysearch.datasets import read_extxyz
 from crysearch.errors import CrysearchError, DatasetError, RelaxationError, SpecError
 from crysearch.potentials import load_potential
-from crysearch.records import open_records
-from crysearch.records.values import from_binary_array, structure_from_document
+from crysearch.records import open_records, potentials
+from crysearch.records.values import from_binary_array, plain, structure_from_document
 from crysearch.relaxation import create_relaxer
 from crysearch.relaxation.base import RelaxationResult
 from crysearch.workflows.active_learning import (
@@ -40,11 +40,12 @@ from crysearch.workflows.active_learning.pool import potential_of, relaxed_pool
 from crysearch.workflows.active_learning.reference import read_configurations
 from crysearch.workflows.datasets import check_dataset, import_files
 from crysearch.workflows.launchpad import launchpad
+from crysearch.workflows.potentials import fitting
 from small_active_learning import SMALL_ACTIVE_LEARNING
 
 SPEC = ActiveLearningSpec.build(SMALL_ACTIVE_LEARNING)
 KEPT = ("searches", "references", "candidates", "configurations", "datasets", "cycles",
-        "relaxations", "failures", "batches")  # fmt: skip
+        "potentials", "relaxations", "failures", "batches")  # fmt: skip
 TIMES = ("created_at", "started_at", "finished_at", "seconds", "worker")
 
 
@@ -289,7 +290,7 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(records, tmp_path, 
             if len(kept) == 1:
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(training, "CHECKPOINT_EPOCHS", 10)
+        monkeypatch.setattr(fitting, "CHECKPOINT_EPOCHS", 10)
         monkeypatch.setattr(copy, "put_blob", put_and_stop)
         with pytest.raises(KeyboardInterrupt):
             training.train_ensemble(copy, SPEC, 1)
@@ -297,6 +298,35 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(records, tmp_path, 
         training.train_ensemble(copy, SPEC, 1)
         assert copy.get_blob(blob) == records.get_blob(blob)
         assert not copy.delete_blob(f"{blob}-checkpoint")
+        [document] = copy.find("potentials")
+        assert without_times(document) == without_times(records.get("potentials", document["_id"]))
+
+
+def test_every_training_is_a_potential(records):
+    """Its weights are the blob of the cycle, and no copy of it."""
+    known = {document["blob_id"]: document for document in potentials.potentials(records)}
+    [dataset] = records.find("datasets")
+    cycles = cycles_of(records, SPEC)[1:]
+    assert sorted(known) == [cycle["blob_id"] for cycle in cycles]
+    for cycle in cycles:
+        found = known[cycle["blob_id"]]
+        assert (found["search"], found["active_learning"]) == (
+            SPEC.known.search_id,
+            SPEC.identifier,
+        )
+        assert (found["cycle"], found["seed"]) == (cycle["cycle"], cycle["provenance"]["seed"])
+        assert found["method"] == "stillinger-weber" and found["elements"] == ["Si"]
+        learned = {"id": dataset["_id"], "name": SPEC.dataset}
+        assert found["datasets"] == [learned | {"configurations": cycle["configurations"]}]
+        made = load_potential(found["model"], potentials.potential_weights(records, found))
+        assert (found["members"], found["cutoff"]) == (made.members, made.cutoff) == (2, 4.5)
+        assert found["architecture"] == plain(made.architecture)
+        assert found["training"]["energy"] == cycle["training"]["energy"]
+        mean = np.mean(cycle["training"]["force"])
+        assert found["errors"]["validation"]["force_rmse"] == pytest.approx(mean)
+    # The active learning means its last potential.
+    last = potentials.resolve_potential(records, SPEC.identifier[:8])
+    assert last["blob_id"] == cycles[-1]["blob_id"]
 
 
 class Moody:

@@ -10,7 +10,7 @@ from jobflow import Flow, Job, Maker, Response, job
 
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import SpecError, TrainingError
-from crysearch.potentials import available_potentials, create_potential
+from crysearch.potentials import available_potentials
 from crysearch.records import RecordStore
 from crysearch.settings import load_settings
 from crysearch.workflows import jobs, stages
@@ -30,6 +30,7 @@ from crysearch.workflows.context import job_records, validate
 from crysearch.workflows.jobs import BATCHED, CPU, MPI, config, named
 from crysearch.workflows.local import run_within
 from crysearch.workflows.pace import Pace
+from crysearch.workflows.potentials.fitting import make_potential
 from crysearch.workflows.stages.relaxation import RelaxationBatch
 from crysearch.workflows.submission import Submission, submit_within
 
@@ -318,12 +319,6 @@ def _validate(spec: ActiveLearningSpec) -> None:
         )
     validate(spec.known)
     try:
-        create_potential(
-            part.model,
-            elements=list(spec.known.species),
-            cutoff=part.cutoff,
-            members=part.members,
-            **part.architecture,
-        )
+        make_potential(part, spec.known.species)
     except TrainingError as error:
         raise SpecError(f"the active learning cannot work:\n  potential: {error}") from error

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from crysearch.active_learning_spec import ActiveLearningSpec
-from crysearch.potentials import FitHistory, LossWeights, create_potential
 from crysearch.records import RecordStore
 from crysearch.workflows.active_learning.pool import potential_blob
-from crysearch.workflows.active_learning.reference import read_configurations
-from crysearch.workflows.progress import progress_bar
-
-CHECKPOINT_EPOCHS = 50
+from crysearch.workflows.active_learning.reference import dataset_of, read_configurations
+from crysearch.workflows.potentials.fitting import (
+    fit_recorded,
+    fitted_document,
+    make_potential,
+    outcome,
+)
 
 
 def train_ensemble(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[str, Any]:
     """Train the ensemble of a cycle from scratch; a training that was interrupted goes on.
+
+    The weights become a blob, and a document in ``potentials``.
 
     Returns
     -------
@@ -33,41 +36,45 @@ def train_ensemble(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -
     TrainingError
         There are too few configurations, or the training fails.
     """
-    part = spec.potential
+    part, dataset = spec.potential, records.get("datasets", dataset_of(spec))
+    assert dataset is not None, "the first batch makes it"
     _, configurations = read_configurations(records, spec, cycle)
-    potential = create_potential(
-        part.model,
-        elements=list(spec.known.species),
-        cutoff=part.cutoff,
-        members=part.members,
-        **part.architecture,
-    )
-    blob = potential_blob(spec, cycle)
-    place = {"search": spec.known.search_id, "active_learning": spec.identifier, "cycle": cycle}
-    checkpoint = f"{blob}-checkpoint"
+    potential = make_potential(part, spec.known.species)
+    blob, seed = potential_blob(spec, cycle), seed_of(spec, cycle)
+    search = spec.known.search_id
+    place: dict[str, Any] = {"active_learning": spec.identifier, "cycle": cycle}
     started = time.perf_counter()
-    with progress_bar(f"Cycle {cycle}, training", part.epochs, "epochs") as bar:
-        history = potential.fit(
-            configurations,
-            validation=part.validation,
-            weights=LossWeights(**part.loss.model_dump()),
-            epochs=part.epochs,
-            batch_size=part.batch_size,
-            learning_rate=part.learning_rate,
-            patience=part.patience,
-            seed=seed_of(spec, cycle),
-            progress=bar.update,
-            checkpoint=lambda data: records.put_blob(checkpoint, data, place),
-            checkpoint_every=CHECKPOINT_EPOCHS,
-            resume=records.find_blob(checkpoint),
-        )
-    records.put_blob(blob, potential.to_bytes(), place)
-    records.delete_blob(checkpoint)
+    weights, history = fit_recorded(
+        records,
+        potential,
+        part,
+        configurations,
+        part.validation,
+        seed,
+        blob=blob,
+        metadata={"search": search, **place},
+        title=f"Cycle {cycle}, training",
+    )
+    document = fitted_document(
+        potential,
+        part,
+        history,
+        weights=weights,
+        dataset=dataset,
+        configurations=len(configurations),
+        key=(spec.identifier, cycle),
+        origin="active_learning",
+        seed=seed,
+        blob_id=blob,
+        search=search,
+        **place,
+    )
+    records.upsert("potentials", [document])
     return {
         "configurations": len(configurations),
-        "seed": seed_of(spec, cycle),
+        "seed": seed,
         "parameter_count": potential.parameter_count,
-        **_outcome(history),
+        **outcome(history),
         "seconds": time.perf_counter() - started,
     }
 
@@ -75,14 +82,3 @@ def train_ensemble(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -
 def seed_of(spec: ActiveLearningSpec, cycle: int) -> int:
     """The seed of the training of a cycle."""
     return int(np.random.SeedSequence((spec.search.seed, cycle)).generate_state(1)[0])
-
-
-def _outcome(history: FitHistory) -> dict[str, Any]:
-    members, best = np.arange(history.members), history.best_epoch
-    return {
-        "skipped": dict(Counter(history.skipped.values())),
-        "epochs": history.epochs,
-        "best_epochs": best.tolist(),
-        "energy": history.validation_energy_error[members, best].tolist(),
-        "force": history.validation_force_error[members, best].tolist(),
-    }

@@ -37,9 +37,11 @@ def scheme_of(engine: Relaxer) -> str:
     """The label of an engine's energies: only those with the same label may be compared.
 
     Of a first-principles engine it has what changes energies most, so that a later version with
-    other defaults does not mix with an earlier one.
+    other defaults does not mix with an earlier one; of a potential trained here, its id.
     """
     known = engine.provenance
+    if "potential" in known:
+        return f"{engine.name}:{known['potential']}"
     if "plane_wave_cutoff_eV" not in known:
         return engine.name
     return (

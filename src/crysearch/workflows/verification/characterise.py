@@ -90,7 +90,8 @@ def _engine_name(search: SearchSpec, spec: VerificationSpec) -> str:
 
 
 def _engine(search: SearchSpec, spec: VerificationSpec) -> Relaxer:
-    options = spec.level.options if spec.properties.engine == "level" else {}
+    own = spec.properties.engine == "level"
+    options = spec.level.options if own else search.relaxation.options
     return make_engine(_engine_name(search, spec), options)
 
 
