@@ -280,13 +280,19 @@ def report(name: str, found: Sequence[Outcome]) -> None:
             )
             for side in ("direct", "active")
         ),
-        "of the three lowest minima of the pool relaxed directly": (
+        "of the three lowest minima that either found": tuple(
+            interval(
+                [
+                    one.among(one.lowest(one.direct + one.active), getattr(one, side))
+                    for one in found
+                ],
+                1,
+            )
+            for side in ("direct", "active")
+        ),
+        "of the three lowest minima that relaxing the pool found": (
             "3",
             interval([one.among(one.lowest(one.direct), one.active) for one in found], 1),
-        ),
-        "of the three lowest minima of active learning": (
-            interval([one.among(one.lowest(one.active), one.direct) for one in found], 1),
-            "3",
         ),
     }
     for reference, label in system.known.items():
@@ -312,11 +318,11 @@ def main() -> None:
     """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--systems", nargs="*", default=list(SYSTEMS), choices=list(SYSTEMS))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", nargs="*", type=int, default=list(range(5)))
     parser.add_argument("--database", type=Path, default=Path("crysearch-evidence"))
     parser.add_argument("--only", choices=("direct", "active"), help="run one half, no tables")
     arguments = parser.parse_args()
-    for name, seed in itertools.product(arguments.systems, range(arguments.seeds)):
+    for name, seed in itertools.product(arguments.systems, arguments.seeds):
         spec = specification(name, seed)
         if arguments.only != "active":
             os.environ["CRYSEARCH_DATABASE"] = str(arguments.database / f"{name}-{seed}-direct")
@@ -326,8 +332,8 @@ def main() -> None:
             run_active_learning(spec)
     if arguments.only is None:
         for name in arguments.systems:
-            seeds = range(arguments.seeds)
-            report(name, [outcome(name, seed, arguments.database) for seed in seeds])
+            found = [outcome(name, seed, arguments.database) for seed in arguments.seeds]
+            report(name, found)
 
 
 if __name__ == "__main__":
