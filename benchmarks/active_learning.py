@@ -78,7 +78,7 @@ SYSTEMS = {
         pool=100,
         batch=25,
         cycles=6,
-        known={"mp-22862": "rock salt", "mp-22851": "CsCl"},
+        known={"mp-22862": "rock salt", "mp-1120767": "P6_3/mmc", "mp-22851": "CsCl"},
     ),
     "Ga8As8": System(
         {
