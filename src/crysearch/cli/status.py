@@ -77,6 +77,11 @@ def _brief(stage: dict[str, Any]) -> dict[str, Any]:
     """A stage as it fits into a line: beginnings of identifiers, and no lists of numbers."""
     summary = stage["summary"]
     if summary is not None:
-        summary = {key: item for key, item in summary.items() if not isinstance(item, list)}
+        summary = {key: item for key, item in summary.items() if not _numbers(item)}
     name = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{8}\b", r"\1", stage["stage"])
     return {**stage, "stage": name, "summary": summary}
+
+
+def _numbers(item: Any) -> bool:
+    """Whether something is a list of numbers."""
+    return isinstance(item, list) and bool(item) and not isinstance(item[0], str | dict)
