@@ -205,9 +205,11 @@ def test_the_best_are_relaxed_from_where_an_ensemble_left_them(records):
 def test_what_an_earlier_cycle_found_and_a_later_one_lost_is_not_forgotten(records):
     """A last pool without a single crystal: what was calculated before is left, best first."""
     potential = potential_of(records, SPEC, 2)
-    width = potential.descriptors(read_configurations(records, SPEC)[1][:1]).shape[1]
+    documents, configurations = read_configurations(records, SPEC, 2)
+    before = potential.evaluate(configurations)
+    none = np.zeros((0, len(before[0].descriptor)))
     nothing = Scores(*[np.zeros(0) for _ in range(5)])
-    found = choose_finalists(records, SPEC, 2, potential, [], np.zeros((0, width)), nothing)
+    found = choose_finalists(SPEC, 2, [], none, nothing, documents, before)
     calculated = records.find("configurations", {"metadata.cycle": 1})
     scores = {
         document["metadata"]["candidate"]: document["energy_per_atom"]

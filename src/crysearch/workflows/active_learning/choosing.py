@@ -23,7 +23,8 @@ from crysearch.active_learning import (
 )
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import ActiveLearningError
-from crysearch.potentials import Prediction, TrainablePotential
+from crysearch.potentials import Prediction
+from crysearch.potentials.errors import prediction_errors
 from crysearch.records import RecordStore, cycles
 from crysearch.workflows.active_learning.finalists import choose_finalists
 from crysearch.workflows.active_learning.names import TRAINING, stage_name
@@ -37,11 +38,12 @@ from crysearch.workflows.active_learning.pool import (
 )
 from crysearch.workflows.active_learning.reference import (
     dataset_of,
-    errors_of,
     read_configurations,
     settle,
 )
 from crysearch.workflows.stages.bookkeeping import finished_summary
+
+_ERRORS = ("energy_mae", "energy_rmse", "force_mae", "force_rmse")
 
 
 def choose_first(records: RecordStore, spec: ActiveLearningSpec) -> None:
@@ -92,12 +94,15 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
     comparison = _compare(
         records, spec, cycle, ensemble, clustering, TopClusters(energies[top], features[top])
     )
+    documents, configurations = read_configurations(records, spec, cycle)
+    before = potential.evaluate(configurations)
     found = select(
         ranked,
         features,
         clustering.scaler,
         spec.batch,
-        known=_known_features(records, spec, cycle, potential),
+        # But for crystals that the potential cannot take.
+        known=[one.descriptor for one in before if isinstance(one, Prediction)],
         tolerance=spec.known_distance,
     )
     decision = "go_on" if found.chosen else "nothing_new"
@@ -135,7 +140,7 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
         top=[describe(place) for place in top],
         finalists=[]
         if decision == "go_on"
-        else choose_finalists(records, spec, cycle, potential, sound, features, scores),
+        else choose_finalists(spec, cycle, sound, features, scores, documents, before),
         comparison=None if comparison is None else _comparison(comparison),
         parents=[cycles.cycle_id(spec.known.search_id, spec.identifier, cycle - 1)],
         provenance={"ensemble": ensemble.provenance},
@@ -156,10 +161,14 @@ def close_cycle(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> d
     errors = None
     if cycle > 0:
         documents, configurations = read_configurations(records, spec, cycle + 1)
-        new = [n for n, d in enumerate(documents) if d["metadata"]["cycle"] == cycle]
-        potential = potential_of(records, spec, cycle)
-        predictions = potential.predict([configurations[place] for place in new])
-        errors = errors_of([documents[place] for place in new], predictions)
+        new = [
+            one
+            for one, document in zip(configurations, documents, strict=True)
+            if document["metadata"]["cycle"] == cycle
+        ]
+        found = prediction_errors(potential_of(records, spec, cycle).evaluate(new), new)
+        if found["energy_mae"] is not None:
+            errors = {name: found[name] for name in _ERRORS}
     identifier = cycles.cycle_id(spec.known.search_id, spec.identifier, cycle)
     changes = {
         "calculated": counts["calculated"],
@@ -196,15 +205,6 @@ def _compare(
         tolerance=spec.cluster_radius,
         energy_tolerance=spec.energy_tolerance,
     )
-
-
-def _known_features(
-    records: RecordStore, spec: ActiveLearningSpec, cycle: int, potential: TrainablePotential
-) -> np.ndarray:
-    """Features of what has a reference calculation, but for crystals the potential cannot take."""
-    _, configurations = read_configurations(records, spec, cycle)
-    found = potential.evaluate(configurations)
-    return np.array([one.descriptor for one in found if isinstance(one, Prediction)])
 
 
 def _describer(sound: list[RelaxedCrystal], scores: Scores) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from crysearch.active_learning import Scores, find_clusters, rank_clusters
 from crysearch.active_learning_spec import ActiveLearningSpec
-from crysearch.potentials import Prediction, TrainablePotential
-from crysearch.records import RecordStore
+from crysearch.potentials import Failure, Prediction
 from crysearch.workflows.active_learning.pool import RelaxedCrystal
-from crysearch.workflows.active_learning.reference import read_configurations
 
 
 @dataclass(frozen=True)
@@ -34,13 +32,13 @@ class Finalist:
 
 
 def choose_finalists(
-    records: RecordStore,
     spec: ActiveLearningSpec,
     cycle: int,
-    potential: TrainablePotential,
     sound: Sequence[RelaxedCrystal],
     features: NDArray[np.float64],
     scores: Scores,
+    documents: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Prediction | Failure],
 ) -> list[dict[str, Any]]:
     """The best of the best clusters among the last pool and all that was calculated before.
 
@@ -49,10 +47,11 @@ def choose_finalists(
 
     Parameters
     ----------
-    potential
-        The last ensemble, by whose features all are clustered.
     sound, features, scores
         The pool as it relaxed.
+    documents, predictions
+        The configurations of the cycles before, and what the last ensemble, by whose features all
+        are clustered, says of them.
     """
     found = [
         Finalist(
@@ -66,8 +65,6 @@ def choose_finalists(
         for place, crystal in enumerate(sound)
     ]
     rows = [features]
-    documents, configurations = read_configurations(records, spec, cycle)
-    predictions = potential.evaluate(configurations)
     for document, prediction in zip(documents, predictions, strict=True):
         if document["metadata"]["cycle"] == 0 or not isinstance(prediction, Prediction):
             continue

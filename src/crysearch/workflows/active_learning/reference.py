@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.units import GPa
 
@@ -250,24 +249,3 @@ def _failure(
         parent=known["candidate"],
         provenance={"engine": engine.provenance},
     )
-
-
-def errors_of(
-    found: Sequence[Mapping[str, Any]], predictions: Sequence[Any]
-) -> dict[str, float | None] | None:
-    """Errors of predictions for configurations: eV/atom and eV/Å; None without any."""
-    if not found:
-        return None
-    energy, force = [], []
-    for document, prediction in zip(found, predictions, strict=True):
-        atoms = document["nsites"]
-        energy.append((prediction.energy - document["energy"]) / atoms)
-        forces = from_binary_array(document["forces"], (atoms, 3))
-        force.append((prediction.forces - forces).ravel())
-    energies, forces = np.array(energy), np.concatenate(force)
-    return {
-        "energy_mae": float(np.abs(energies).mean()),
-        "energy_rmse": float(np.sqrt(np.square(energies).mean())),
-        "force_mae": float(np.abs(forces).mean()),
-        "force_rmse": float(np.sqrt(np.square(forces).mean())),
-    }
