@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase import Atoms
 from pymatgen.core import Structure
 
 from active_learning.toy_ensembles import StillingerWeberEnsemble, diamond
@@ -105,13 +104,6 @@ def test_one_bad_structure_stops_nothing():
     assert good.status == "converged"
     assert (bad.status, bad.failure) == ("failed", "engine_error")
     assert "two atoms" in bad.failure_detail
-
-
-def test_the_features_of_an_ensemble_know_no_order_of_atoms():
-    structure = rattled(0.1)
-    atoms = Atoms("Si8", cell=structure.lattice.matrix, positions=structure.cart_coords, pbc=True)
-    first, second = StillingerWeberEnsemble().features([atoms, atoms[::-1]])
-    assert second == pytest.approx(first)
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan"), float("inf")])

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 from ase.units import GPa
-from numpy.typing import NDArray
 from pymatgen.core import Lattice, Structure
 
 from crysearch.active_learning import EnsembleEvaluation
-from crysearch.fingerprints import RadialDistributionFunction
 
 
 def diamond(constant: float = 5.43) -> Structure:
@@ -34,7 +32,6 @@ class StillingerWeberEnsemble:
             Manybody(**StillingerWeber({**parameters, "lambda1": factor * parameters["lambda1"]}))
             for factor in factors
         ]
-        self.rdf = RadialDistributionFunction()
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -52,10 +49,3 @@ class StillingerWeberEnsemble:
             forces.append(here.get_forces())
             stresses.append(here.get_stress(voigt=False) / GPa)
         return EnsembleEvaluation(np.array(energies), np.array(forces), np.array(stresses))
-
-    def features(self, batch: Sequence[Atoms]) -> NDArray[np.float64]:
-        structures = [
-            Structure(atoms.cell.array, atoms.get_chemical_symbols(), atoms.get_scaled_positions())
-            for atoms in batch
-        ]
-        return self.rdf.from_structures(structures)

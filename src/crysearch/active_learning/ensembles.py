@@ -102,9 +102,3 @@ class Ensemble(Protocol):
 
         May raise for any reason; the batch is then evaluated one by one to find the culprit.
         """
-
-    def features(self, batch: Sequence[Atoms]) -> NDArray[np.float64]:
-        """Descriptors (n, features) of structures, summed over their atoms.
-
-        They do not depend on the order of the atoms, nor on how the crystal lies in space.
-        """

@@ -6,10 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 
-import numpy as np
 from ase import Atoms
 from ase.units import GPa
-from numpy.typing import NDArray
 
 from crysearch.active_learning.ensembles import EnsembleEvaluation
 from crysearch.errors import ActiveLearningError
@@ -71,10 +69,6 @@ class PotentialEnsemble:
                 )
             )
         return found
-
-    def features(self, batch: Sequence[Atoms]) -> NDArray[np.float64]:
-        """The features of the potential's networks (n, features), summed over the atoms."""
-        return self._potential.descriptors([_configuration(atoms) for atoms in batch])
 
 
 def _configuration(atoms: Atoms) -> Configuration:

@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from crysearch.active_learning import (
     Cluster,
@@ -23,7 +22,7 @@ from crysearch.active_learning import (
 )
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.errors import ActiveLearningError
-from crysearch.potentials import Prediction
+from crysearch.potentials import Prediction, TrainablePotential
 from crysearch.potentials.errors import prediction_errors
 from crysearch.records import RecordStore, cycles
 from crysearch.workflows.active_learning.finalists import choose_finalists
@@ -79,12 +78,9 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
             "a larger first_batch or a smaller pool.disagreement_limit"
         )
     potential = potential_of(records, spec, cycle)
-    ensemble = PotentialEnsemble(potential)
     evaluations = [crystal.evaluation for crystal in sound if crystal.evaluation is not None]
     scores = score(evaluations, spec.force_weight)
-    features = ensemble.features(
-        [AseAtomsAdaptor.get_atoms(c.structure) for c in sound if c.structure is not None]
-    )
+    features = potential.descriptors([c.structure for c in sound if c.structure is not None])
     clustering = find_clusters(
         features, radius=spec.cluster_radius, neighbours=spec.cluster_neighbours
     )
@@ -92,7 +88,7 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
     top = [cluster.best for cluster in ranked[: spec.top]]
     energies = scores.energies
     comparison = _compare(
-        records, spec, cycle, ensemble, clustering, TopClusters(energies[top], features[top])
+        records, spec, cycle, potential, clustering, TopClusters(energies[top], features[top])
     )
     documents, configurations = read_configurations(records, spec, cycle)
     before = potential.evaluate(configurations)
@@ -143,7 +139,7 @@ def choose(records: RecordStore, spec: ActiveLearningSpec, cycle: int) -> dict[s
         else choose_finalists(spec, cycle, sound, features, scores, documents, before),
         comparison=None if comparison is None else _comparison(comparison),
         parents=[cycles.cycle_id(spec.known.search_id, spec.identifier, cycle - 1)],
-        provenance={"ensemble": ensemble.provenance},
+        provenance={"ensemble": PotentialEnsemble(potential).provenance},
     )
     records.upsert("cycles", [document])
     return {"decision": decision, "clusters": len(ranked), "chosen": len(document["chosen"])}
@@ -183,7 +179,7 @@ def _compare(
     records: RecordStore,
     spec: ActiveLearningSpec,
     cycle: int,
-    ensemble: PotentialEnsemble,
+    potential: TrainablePotential,
     clustering: Clustering,
     top: TopClusters,
 ) -> Comparison | None:
@@ -196,7 +192,7 @@ def _compare(
     ids = [best["candidate"] for best in before["top"]]
     structures = chosen_structures(records, spec, cycle - 1, ids)
     # Features of another ensemble have another meaning: this one is asked about both.
-    features = ensemble.features([AseAtomsAdaptor.get_atoms(one) for one in structures])
+    features = potential.descriptors(structures)
     energies = np.array([best["energy_per_atom"] for best in before["top"]])
     return compare(
         TopClusters(energies, features),
