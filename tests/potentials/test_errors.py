@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crysearch.potentials import Configuration, Failure, Prediction
-from crysearch.potentials.errors import prediction_errors
+from crysearch.potentials.errors import force_error_summary, prediction_errors
 
 CELL = 4.0 * np.eye(3)
 
@@ -45,3 +45,19 @@ def test_errors_are_of_the_mean_and_per_atom() -> None:
 def test_nothing_to_compare_is_not_zero() -> None:
     found = prediction_errors([Failure("too_close", "atoms meet")], [crystal(1, -1.0, 0.0)])
     assert found["failed"] == 1 and found["energy_mae"] is None and found["force_rmse"] is None
+
+
+def test_errors_of_force_vectors_are_of_their_norms() -> None:
+    failure = Failure("too_close", "atoms meet")
+    found = force_error_summary(
+        [prediction(2, [-8.0], 0.5), failure, prediction(4, [-8.0], 0.1)],
+        [crystal(2, None, 0.3), crystal(1, -1.0, 0.0), crystal(4, None, 0.2)],
+    )
+    # Two vectors off by 0.2 in each component and four by 0.1.
+    assert found == {
+        "force_error_max": pytest.approx(0.2 * 3**0.5),
+        "force_error_rms": pytest.approx((3 * (2 * 0.04 + 4 * 0.01) / 6) ** 0.5),
+        "force_error_mean": pytest.approx(3**0.5 * (2 * 0.2 + 4 * 0.1) / 6),
+        "failed": 1,
+    }
+    assert force_error_summary([failure], [crystal(1, -1.0, 0.0)])["force_error_max"] is None
