@@ -21,12 +21,14 @@ SCIENCE = (
     "relaxation",
     "potentials",
     "datasets",
+    "dynamics",
     "analysis",
     "references",
 )
 WORKFLOW_LIBRARIES = {"jobflow", "fireworks", "pymongo", "maggma", "mongomock", "mongomock_ng"}
 UPPER_ROOMS = {
     "active_learning_spec",
+    "dynamics_spec",
     "records",
     "workflows",
     "cli",
@@ -111,6 +113,6 @@ def test_every_room_is_checked():
     known = {*SCIENCE, "records", "workflows", "cli", "serve", "plotting", "localdb", "deployment"}
     known |= {"vasp_standin", "study"}
     known |= {"__init__", "__main__", "errors", "spec", "spec_parts", "settings", "validation"}
-    known |= {"spec_generative", "verification", "active_learning_spec"}
+    known |= {"spec_generative", "verification", "active_learning_spec", "dynamics_spec"}
     found = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert found <= known

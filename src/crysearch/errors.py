@@ -47,6 +47,10 @@ class RelaxationError(CrysearchError):
     """A relaxation engine is unknown, missing or misused."""
 
 
+class DynamicsError(CrysearchError):
+    """A molecular dynamics run was asked for something that cannot be run, stored or read."""
+
+
 class ActiveLearningError(CrysearchError):
     """A search by active learning was given something that it cannot work with."""
 

@@ -1,4 +1,4 @@
-"""Trained models as bytes, without pickle.
+"""Trained models, and other arrays with a plain header, as bytes, without pickle.
 
 A line "FORMAT VERSION SHA256", a line of JSON (name and plain settings), and the weights as an npz
 archive. The checksum covers everything after the first line, so that any damage is noticed before
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crysearch.errors import TrainingError
+from crysearch.errors import CrysearchError, TrainingError
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,17 @@ class Packing:
         What error messages call them.
     version : int
         Of the format; newer ones are refused.
+    error : type
+        What is raised.
+    again : str
+        What a person does about damaged data.
     """
 
     format: str
     noun: str
     version: int = 1
+    error: type[CrysearchError] = TrainingError
+    again: str = "train again"
 
     def pack(
         self, name: str, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
@@ -54,31 +60,31 @@ class Packing:
 
         Raises
         ------
-        TrainingError
-            If the data are damaged or of another kind, were written in a newer format, or hold
-            something else than `name`.
+        CrysearchError
+            Of the kind `error`, if the data are damaged or of another kind, were written in a
+            newer format, or hold something else than `name`.
         """
         first_line, _, content = data.partition(b"\n")
         words = first_line.decode("ascii", errors="replace").split(" ")
         if len(words) != 3 or words[0] != self.format or not words[1].isdecimal():
-            raise TrainingError(
+            raise self.error(
                 f"The data ({len(data)} bytes) are no stored {self.noun}, or their beginning is "
-                "damaged; train again."
+                f"damaged; {self.again}."
             )
         if int(words[1]) > self.version:
-            raise TrainingError(
+            raise self.error(
                 f"The stored {self.noun} has format version {words[1]}, newer than the "
-                f"{self.version} that this crysearch reads; upgrade crysearch, or train again."
+                f"{self.version} that this crysearch reads; upgrade crysearch, or {self.again}."
             )
         if hashlib.sha256(content).hexdigest() != words[2]:
-            raise TrainingError(
+            raise self.error(
                 f"The stored {self.noun} is damaged ({len(data)} bytes, wrong checksum); restore "
-                "it from a copy, or train again."
+                f"it from a copy, or {self.again}."
             )
         text, _, archive = content.partition(b"\n")
         header = json.loads(text)
         if header["name"] != name:
-            raise TrainingError(
+            raise self.error(
                 f"The stored {self.noun} is a {header['name']!r}, not a {name!r}; load it by its "
                 "own name."
             )

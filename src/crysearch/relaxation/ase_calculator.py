@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.units import GPa
 
+from crysearch.errors import RelaxationError
 from crysearch.relaxation.base import Evaluation
 from crysearch.relaxation.lockstep import LockstepRelaxer, require_elements
 
@@ -52,6 +53,14 @@ class AseRelaxer(LockstepRelaxer):
     def provenance(self) -> dict[str, str]:
         """What was given, with the engine's name and ASE's version."""
         return {"engine": self._name, "ase_version": version("ase"), **self._provenance}
+
+    def check_elements(self, symbols: Iterable[str]) -> None:
+        """Refuse elements that the calculator is not for (RelaxationError)."""
+        if self._elements is not None and (unknown := sorted(set(symbols) - self._elements)):
+            raise RelaxationError(
+                f"engine {self._name!r} does not know {', '.join(unknown)}; it is for "
+                f"{', '.join(sorted(self._elements))}"
+            )
 
     def evaluate(self, batch: Sequence[Atoms]) -> list[Evaluation]:
         """Calculate the structures one after the other.
