@@ -135,7 +135,7 @@ def test_the_tail_correction_is_that_of_lammps():
     orientation = Orientation.of(atoms.cell.array)
     fill_box(lammps, orientation, atoms.positions, types, model.masses, model.charges, 0.1)
     for command in (
-        *model.commands(64, dynamics=True),
+        *model.commands(64, dynamics=False, tail=True),
         "thermo_style custom step etail pxx pyy pzz pxy pxz pyz",
         "run 0 post no",
     ):

