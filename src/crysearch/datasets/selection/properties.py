@@ -142,8 +142,9 @@ def uniform_in_range(
 def bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin (n,) of each value: 0 to `BINS` - 1 by equal widths, and outliers beside these.
 
-    Values at an end of the range, at most `OUTLIERS` of all or one, that a gap of more than a quarter
-    of the range keeps apart from the rest, are a bin of their own, and the range is that of the rest.
+    Values at an end of the range, at most `OUTLIERS` of all or one, that a gap of more than a
+    quarter of the range keeps apart from the rest are a bin of their own, and the range is that of
+    the rest.
     """
     ordered = np.sort(values)
     low, high = 0, len(ordered) - 1
