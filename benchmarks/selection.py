@@ -8,8 +8,8 @@ of samples. Both choose from the same features: 50 correlated ones and noise, of
 close together and of a few far out. Printed are seconds, the largest distance from any of the pool
 to the nearest chosen (farthest point: that is what it keeps small) and the relative error of the
 features projected on the chosen rows (CUR; scikit-matter chooses one direction at a time, and takes
-what it explains out of the features after each). The peer's CUR is run on a part of the pool: its
-time grows with pool times choices. Last, the seconds of all methods on a pool of 10⁵
+what it explains out of the features after each). They choose from parts of the pool: the
+peer takes minutes for the whole. Last, the seconds of all methods on a pool of 10⁵
 configurations of 100 atoms.
 """
 
@@ -86,8 +86,8 @@ def main() -> None:
     size, count = arguments.size, arguments.count
     features = features_of(size, arguments.width, 0)
     print("method, peer, pool, choices: seconds of ours and the peer's, quality of both")
-    compare("farthest-point", FPS, features, count)
-    compare("farthest-point", VoronoiFPS, features[: size // 10], count // 4)
+    compare("farthest-point", FPS, features[: size // 5], count // 2)
+    compare("farthest-point", VoronoiFPS, features[: size // 20], count // 8)
     compare("cur", CUR, features[: size // 50], count // 16)
     rng = np.random.default_rng(0)
     pool = SelectionPool(

@@ -119,9 +119,8 @@ def test_each_element_has_a_range_of_its_own(name: str) -> None:
     chosen = create_method(name).select(pool, 200, 0)
     for element in (0, 1):
         whole, here = values[:, element], values[chosen, element]
-        # Half of the turns are the element's, and go by its range.
-        upper = whole.max() - 0.4 * (whole.max() - whole.min())
-        assert (here > upper).mean() > 0.1 + (whole > upper).mean()
+        # Half of the turns are the element's, and many of these in its upper end.
+        assert (here > np.quantile(whole, 0.99)).mean() > 0.05
 
 
 def test_few_values_far_away_do_not_stretch_the_range() -> None:
