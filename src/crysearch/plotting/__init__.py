@@ -28,6 +28,7 @@ from crysearch.plotting.radial import (
     plot_networks,
     plot_radial_distributions,
 )
+from crysearch.plotting.selection import plot_selection_errors, plot_selection_liquids
 from crysearch.plotting.study import plot_study_losses, plot_study_measures
 from crysearch.plotting.training import plot_loss_curves
 
@@ -54,6 +55,8 @@ __all__ = [
     "plot_predictions",
     "plot_radial_distributions",
     "plot_rdf_pair",
+    "plot_selection_errors",
+    "plot_selection_liquids",
     "plot_study_losses",
     "plot_study_measures",
     "plot_xray_pair",

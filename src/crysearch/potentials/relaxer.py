@@ -75,6 +75,7 @@ class PotentialRelaxer(LockstepRelaxer):
                 energy=prediction.energy,
                 forces=prediction.forces,
                 stress=prediction.stress / GPa,
+                atomic_energies=prediction.atomic_energies,
             )
             for prediction in self.potential.predict(batch)
         ]

@@ -87,6 +87,8 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
         _index("dynamics", "temperature"),
         _index("chemical_formula_reduced", "potential_energy_per_atom"),
     ),
+    "selection_studies": ((("created_at", -1), ("_id", 1)),),
+    "selection_fits": (_index("study", "model", "method", "size", "seed"),),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

@@ -11,6 +11,7 @@ from crysearch.records.schema_dynamics import (
     TrajectoryDocument,
 )
 from crysearch.records.schema_potentials import PotentialDocument
+from crysearch.records.schema_selection import SelectionFitDocument, SelectionStudyDocument
 from crysearch.records.schema_studies import StudyDocument, TrialDocument
 
 KINDS: dict[str, type] = {
@@ -31,6 +32,8 @@ KINDS: dict[str, type] = {
     "configurations": ConfigurationDocument,
     "cycles": CycleDocument,
     "potentials": PotentialDocument,
+    "selection_studies": SelectionStudyDocument,
+    "selection_fits": SelectionFitDocument,
     "dynamics": DynamicsDocument,
     "trajectories": TrajectoryDocument,
     "frames": FrameDocument,

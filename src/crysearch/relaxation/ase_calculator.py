@@ -75,11 +75,14 @@ class AseRelaxer(LockstepRelaxer):
             require_elements(self._name, atoms, self._elements)
             atoms = atoms.copy()
             atoms.calc = self._calculator
+            energy = float(atoms.get_potential_energy())
+            atomic = getattr(self._calculator, "results", {}).get("energies")
             evaluations.append(
                 Evaluation(
-                    energy=float(atoms.get_potential_energy()),
+                    energy=energy,
                     forces=np.array(atoms.get_forces(), dtype=float),
                     stress=np.array(atoms.get_stress(voigt=False), dtype=float) / GPa,
+                    atomic_energies=None if atomic is None else np.array(atomic, dtype=float),
                 )
             )
         return evaluations

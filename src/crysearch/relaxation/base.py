@@ -6,6 +6,7 @@ mean that the cell wants to shrink, and the pressure is ``-trace(σ) / 3``.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -130,11 +131,14 @@ class Evaluation:
         (atoms, 3) in eV/Å.
     stress
         (3, 3) in GPa, ``(1/V) dE/dε``.
+    atomic_energies
+        (atoms,) in eV, which add up to the energy; None for an engine without them.
     """
 
     energy: float
     forces: NDArray[np.float64]
     stress: NDArray[np.float64]
+    atomic_energies: NDArray[np.float64] | None = dataclasses.field(default=None, kw_only=True)
 
     @property
     def is_finite(self) -> bool:

