@@ -6,12 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import ase.io
-import numpy as np
 import pytest
 from jobflow.managers.fireworks import flow_to_workflow
 from pymatgen.core import Lattice, Structure
 
-from crysearch.dynamics import DynamicsSettings, Trajectory
 from crysearch.dynamics.ase_propagator import AsePropagator
 from crysearch.dynamics_spec import DynamicsSpec, StartSpec
 from crysearch.errors import DynamicsError, RecordsError, SpecError
@@ -72,7 +70,6 @@ def test_runs_their_frames_and_the_summary(place: Path) -> None:
         document, run = workflow.read_trajectory(
             records, dynamics.trajectory_id(found["_id"], 400, 3)
         )
-        assert document["parents" if "parents" in document else "provenance"]
         assert document["provenance"]["engine"] == "emt"
         assert document["provenance"]["parents"] == [found["_id"]]
         # The same as the propagator by itself, to the last bit.
@@ -205,9 +202,6 @@ def test_flow_has_a_job_for_each_run(place: Path) -> None:
         job.function(*job.function_args, **{**job.function_kwargs, **_without_references(job)})
     with open_records(place) as records:
         reversed_order = everything(records)
-    return_value = workflow.run_dynamics(DynamicsSpec.build(COPPER))
-    assert return_value["runs"] == 4
-    with open_records(place) as records:
         records.delete("trajectories", {})
         records.delete("frames", {})
     workflow.run_dynamics(DynamicsSpec.build(COPPER))
@@ -321,9 +315,6 @@ def test_the_engine_names_its_integrators(place: Path) -> None:
     longer = DynamicsSpec.build(COPPER | {"steps": 44})
     assert starting.settle(longer).identifier != asked.identifier
     assert isinstance(starting.make_propagator("ase:emt", {}), AsePropagator)
-    assert np.isfinite(
-        starting.make_propagator("ase:emt", {})
-        .run(asked.structure, DynamicsSettings("nve", 300.0, 10, 1))
-        .total_energies
-    ).all()
-    assert Trajectory.from_bytes is not None
+    silicon = DynamicsSpec.build({"engine": "stillinger-weber"})
+    assert starting.settle(silicon).spec.engine == "lammps:stillinger-weber"
+    assert starting.make_propagator("lammps:stillinger-weber", {}).name.startswith("lammps")
