@@ -19,6 +19,7 @@ from crysearch.cli import (
     db,
     design,
     doctor,
+    dynamics,
     export,
     init,
     learn,
@@ -61,6 +62,7 @@ app.add_typer(ask.app, name="ask")
 app.add_typer(data.app, name="data")
 app.add_typer(db.app, name="db")
 app.add_typer(potential.app, name="potential")
+app.add_typer(dynamics.app, name="dynamics")
 app.command()(init.init)
 app.command()(doctor.doctor)
 

@@ -19,10 +19,11 @@ import yaml
 
 from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.cli import common, results
+from crysearch.dynamics_spec import DynamicsSpec
 from crysearch.errors import SpecError
 from crysearch.spec import SearchSpec
 
-Spec = TypeVar("Spec", SearchSpec, ActiveLearningSpec)
+Spec = TypeVar("Spec", SearchSpec, ActiveLearningSpec, DynamicsSpec)
 
 
 class Goal(StrEnum):
@@ -206,6 +207,7 @@ def read_spec_of(kind: type[Spec], file: Path, changes: list[str]) -> Spec:
     if not isinstance(spec, kind):
         commands: dict[type[Any], str] = {
             ActiveLearningSpec: "crysearch learn",
+            DynamicsSpec: "crysearch dynamics run",
             SearchSpec: "crysearch run",
         }
         other = f"; try {commands[type(spec)]}" if type(spec) in commands else ""

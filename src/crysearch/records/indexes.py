@@ -76,6 +76,17 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
     ),
     "cycles": (_within_search("active_learning", "cycle"), _index("active_learning", "cycle")),
     "potentials": ((("created_at", -1), ("_id", 1)), _within_search("active_learning", "cycle")),
+    "dynamics": ((("created_at", -1), ("_id", 1)), _index("name")),
+    "trajectories": (
+        _index("dynamics", "target_temperature", "target_pressure", "_id"),
+        _index("chemical_formula_reduced", "target_temperature"),
+        _index("status"),
+    ),
+    "frames": (
+        _index("trajectory", "index"),
+        _index("dynamics", "temperature"),
+        _index("chemical_formula_reduced", "potential_energy_per_atom"),
+    ),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

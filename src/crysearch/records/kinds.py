@@ -5,6 +5,11 @@ from __future__ import annotations
 from crysearch.records import schema
 from crysearch.records.schema_cycles import CycleDocument
 from crysearch.records.schema_datasets import ConfigurationDocument, DatasetDocument
+from crysearch.records.schema_dynamics import (
+    DynamicsDocument,
+    FrameDocument,
+    TrajectoryDocument,
+)
 from crysearch.records.schema_potentials import PotentialDocument
 from crysearch.records.schema_studies import StudyDocument, TrialDocument
 
@@ -26,4 +31,7 @@ KINDS: dict[str, type] = {
     "configurations": ConfigurationDocument,
     "cycles": CycleDocument,
     "potentials": PotentialDocument,
+    "dynamics": DynamicsDocument,
+    "trajectories": TrajectoryDocument,
+    "frames": FrameDocument,
 }

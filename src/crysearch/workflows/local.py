@@ -76,7 +76,7 @@ def run_recorded(records: RecordStore, spec: SearchSpec, flow: Flow) -> None:
     """Run a flow here; an interrupt or a failure is written to the search before it goes on."""
     try:
         with interrupts_kept():
-            _run(flow)
+            run_flow(flow)
     except KeyboardInterrupt:
         stages.finish_search(records, spec, "interrupted")
         raise
@@ -88,7 +88,7 @@ def run_recorded(records: RecordStore, spec: SearchSpec, flow: Flow) -> None:
         raise
 
 
-def _run(flow: Flow) -> None:
+def run_flow(flow: Flow) -> None:
     """Run a flow of jobs whose results are in the records, one job after the other."""
     # Outputs of jobs are small summaries that only this run needs; results are in the records.
     logging.getLogger("jobflow").setLevel(logging.WARNING)

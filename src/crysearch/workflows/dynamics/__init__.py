@@ -1,0 +1,27 @@
+"""Molecular dynamics as flows: a job for each run, records, files, configurations."""
+
+from __future__ import annotations
+
+from crysearch.workflows.dynamics.files import (
+    export_trajectory,
+    label_frames,
+    read_trajectory,
+)
+from crysearch.workflows.dynamics.maker import (
+    DynamicsMaker,
+    run_dynamics,
+    submit_dynamics,
+)
+from crysearch.workflows.dynamics.running import summary_of
+from crysearch.workflows.dynamics.starting import start_structure
+
+__all__ = [
+    "DynamicsMaker",
+    "export_trajectory",
+    "label_frames",
+    "read_trajectory",
+    "run_dynamics",
+    "start_structure",
+    "submit_dynamics",
+    "summary_of",
+]
