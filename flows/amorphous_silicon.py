@@ -43,7 +43,7 @@ class Protocol:
     melting_temperature: float = 3500.0
     liquid_temperature: float = 2000.0
     final_temperature: float = 300.0
-    rate: float = 5.0
+    rate: float = 10.0
     melting: float = 10.0
     liquid: float = 10.0
     sampling: float = 10.0
@@ -207,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", default="stillinger-weber", help="who gives the forces")
     parser.add_argument("--repeats", type=int, default=4, help="cubic cells of 8 atoms per edge")
-    parser.add_argument("--rate", type=float, default=5.0, help="of the quench, K/ps")
+    parser.add_argument("--rate", type=float, default=10.0, help="of the quench, K/ps")
     parser.add_argument("--timestep", type=float, default=2.0, help="fs")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw")
     parser.add_argument("--figure", type=Path, help="file for the figure")
