@@ -68,7 +68,7 @@ def diffusion(
     block = len(trajectory) // blocks
     lags = max(block // 4, 2) if longest is None else int(longest / interval + 0.5)
     lags = min(max(lags, 2), len(trajectory) - 1)
-    squared, times = _displacements(places, lags), np.arange(lags + 1) * interval
+    squared, times = _displacements(places, lags), np.arange(lags + 1, dtype=np.float64) * interval
     of_blocks = [
         _slope(times, _displacements(places[start : start + block], lags))
         for start in range(0, block * blocks, block)

@@ -22,11 +22,19 @@ from crysearch.plotting.latent import plot_latent_map
 from crysearch.plotting.overview import RdfPair, plot_overview
 from crysearch.plotting.pairs import plot_rdf_pair, plot_xray_pair
 from crysearch.plotting.phonon_bands import plot_phonon_bands
+from crysearch.plotting.radial import (
+    Curve,
+    Network,
+    plot_networks,
+    plot_radial_distributions,
+)
 from crysearch.plotting.study import plot_study_losses, plot_study_measures
 from crysearch.plotting.training import plot_loss_curves
 
 __all__ = [
+    "Curve",
     "Descent",
+    "Network",
     "RdfPair",
     "plot_calibration",
     "plot_descent",
@@ -38,11 +46,13 @@ __all__ = [
     "plot_latent_map",
     "plot_learning_curve",
     "plot_loss_curves",
+    "plot_networks",
     "plot_overview",
     "plot_phonon_bands",
     "plot_pool_energies",
     "plot_pool_map",
     "plot_predictions",
+    "plot_radial_distributions",
     "plot_rdf_pair",
     "plot_study_losses",
     "plot_study_measures",
