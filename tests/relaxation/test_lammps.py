@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import math
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -198,6 +200,20 @@ def test_an_engine_can_be_sent_to_another_process():
     again = pickle.loads(pickle.dumps(engine))
     (first,), (second,) = engine.evaluate([rock_salt()]), again.evaluate([rock_salt()])
     assert first.energy == second.energy
+
+
+def test_lammps_says_nothing_and_writes_no_file(tmp_path):
+    code = (
+        "from ase.build import bulk;"
+        "from crysearch.relaxation import create_relaxer;"
+        "engine = create_relaxer('born-mayer-nacl');"
+        "engine.evaluate([bulk('NaCl', 'rocksalt', a=5.6)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_lammps_the_error_says_what_to_install(monkeypatch):

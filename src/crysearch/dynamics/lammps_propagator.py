@@ -37,7 +37,13 @@ from crysearch.relaxation.lammps_runtime import (
 _STRIDE = 100
 
 #: What LAMMPS says of atoms that have flown apart, rather than of itself.
-_EXPLODED = ("Lost atoms", "Out of range atoms", "Non-numeric", "missing on proc")
+_EXPLODED = (
+    "Lost atoms",
+    "Out of range atoms",
+    "Non-numeric",
+    "missing on proc",
+    "neighbor bins",
+)
 
 _SKIN = 1.5
 _FS_PER_PS = 1000.0
@@ -260,7 +266,7 @@ class _Run:
             sentence = _sentence(error)
             if any(words in sentence for words in _EXPLODED):
                 raise _Ended(
-                    "exploded", "non_finite", f"the atoms flew apart: {sentence}"
+                    "exploded", "non_finite", f"the atoms or the cell flew apart: {sentence}"
                 ) from error
             raise _Ended("failed", "engine_error", sentence) from error
 
