@@ -23,6 +23,7 @@ from crysearch.potentials.networks import ElementNetworks
 
 SMALL = {
     "behler-parrinello": {"cutoff": 4.5, "radial": 5, "angular": 1, "hidden_layers": (8, 8)},
+    "gaussian-process": {"cutoff": 4.5, "sparse_points": 40, "radial": 4, "angular": 3},
     "schnet": {"cutoff": 4.5, "features": 8, "gaussians": 8},
 }
 

@@ -159,6 +159,51 @@ def export(
 
 
 @app.command()
+def select(
+    name: NameArgument,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="`random`; uniform in `global-energy`, `forces` or `atomic-energies`; by features "
+            "`farthest-point` or `cur`."
+        ),
+    ],
+    count: Annotated[int, typer.Option(min=1, help="Configurations to choose.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice.")] = 0,
+    into: Annotated[
+        str | None, typer.Option(help="Name of the new data set. [default: made of the choice]")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Choose from `train`, `validation`, `test` or `all`.")
+    ] = "train",
+    potential: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Take the atomic energies or features of this potential; otherwise those stored, "
+            "and SOAP.",
+        ),
+    ] = None,
+) -> None:
+    """Make a new data set of chosen configurations; see docs/datasets.md."""
+    from crysearch.workflows.datasets import select_dataset
+
+    with _writing() as records:
+        document = select_dataset(
+            records,
+            name,
+            method=method,
+            count=count,
+            seed=seed,
+            into=into,
+            split=None if split == "all" else split,
+            potential=potential,
+        )
+    _print_dataset(document)
+    _next(f"potential train {shlex.quote(document['name'])}")
+
+
+@app.command()
 def check(
     name: NameArgument,
     limits: Annotated[

@@ -12,6 +12,7 @@ from crysearch.potentials.base import TrainablePotential
 # Name -> module and class, as text: torch is imported only when a potential is asked for.
 _POTENTIALS = {
     "behler-parrinello": ("crysearch.potentials.behler_parrinello", "BehlerParrinelloPotential"),
+    "gaussian-process": ("crysearch.potentials.gaussian_process", "GaussianProcessPotential"),
     "schnet": ("crysearch.potentials.schnet", "SchNetPotential"),
 }
 

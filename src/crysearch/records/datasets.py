@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -13,7 +13,13 @@ from crysearch.errors import RecordsError
 from crysearch.records.documents import Facts, make_document, one_of, vector
 from crysearch.records.schema_datasets import DatasetStatus, Split
 from crysearch.records.store import Projection, RecordStore
-from crysearch.records.values import deterministic_id, structure_document, to_binary_array
+from crysearch.records.values import (
+    deterministic_id,
+    in_milliseconds,
+    make_provenance,
+    structure_document,
+    to_binary_array,
+)
 
 BATCH = 500
 
@@ -160,6 +166,20 @@ def configuration_document(
     identifier = configuration_id(dataset, key, search)
     above = [dataset, *parents]
     return make_document(search, identifier, fields, None, above, provenance, created_at)
+
+
+def copied_configuration(document: Mapping[str, Any], dataset: str, index: int) -> dict[str, Any]:
+    """The document of a configuration in another data set, whose parents say where it is from."""
+    provenance = make_provenance(parents=[dataset, document["_id"]])
+    return {
+        **document,
+        "_id": configuration_id(dataset, document["key"]),
+        "search": None,
+        "dataset": dataset,
+        "index": index,
+        "created_at": in_milliseconds(datetime.now(UTC)),
+        "provenance": provenance,
+    }
 
 
 def datasets(store: RecordStore) -> list[dict[str, Any]]:

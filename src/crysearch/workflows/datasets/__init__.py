@@ -9,6 +9,7 @@ from crysearch.workflows.datasets.reading import (
     labelled,
     read_dataset,
 )
+from crysearch.workflows.datasets.selecting import select_dataset
 
 __all__ = [
     "Imported",
@@ -17,4 +18,5 @@ __all__ = [
     "import_files",
     "labelled",
     "read_dataset",
+    "select_dataset",
 ]
