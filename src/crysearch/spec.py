@@ -302,10 +302,12 @@ class SearchSpec(WholeSpec):
 
     def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """A copy with fields set by dotted names, such as ``{"screening.quotas.I": 12}``."""
-        return self.build(_changed(self.model_dump(mode="json", exclude_unset=True), changes))
+        return self.build(
+            with_fields_set(self.model_dump(mode="json", exclude_unset=True), changes)
+        )
 
 
-def _changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def with_fields_set(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Set fields of a specification's content by dotted names."""
     for name, value in changes.items():
         *parents, last = name.split(".")
@@ -363,4 +365,4 @@ class SpecWithSearch(WholeSpec):
         content = self.model_dump(mode="json", exclude_unset=True)
         # The search that stands there by default is more than the defaults of a search.
         content["search"] = self.search.model_dump(mode="json", exclude_unset=True)
-        return self.build(_changed(content, changes))
+        return self.build(with_fields_set(content, changes))

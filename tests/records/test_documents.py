@@ -16,6 +16,7 @@ from crysearch import __version__
 from crysearch.errors import RecordsError
 from crysearch.records import (
     RecordStore,
+    assessments,
     batches,
     cycles,
     datasets,
@@ -173,6 +174,16 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "weights": b"weights",
             "errors": {"test": {"energy_mae": np.nan}},
         },
+        "assessments": {
+            "engine": "self-trained",
+            "options": {"potential": "p"},
+            "material": "m",
+            "elements": ("Si",),
+            "formula": "Si",
+            "phases": ("mp-149",),
+            "spec": {"composition": "Si"},
+            "seed": 3,
+        },
         "datasets": {
             "name": "silicon",
             "method": "PBE",
@@ -213,6 +224,7 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "datasets": datasets.dataset_document,
     "configurations": datasets.configuration_document,
     "potentials": potentials.potential_document,
+    "assessments": assessments.assessment_document,
 }
 
 

@@ -76,6 +76,7 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
     ),
     "cycles": (_within_search("active_learning", "cycle"), _index("active_learning", "cycle")),
     "potentials": ((("created_at", -1), ("_id", 1)), _within_search("active_learning", "cycle")),
+    "assessments": (_index("material", "engine"), (("created_at", -1), ("_id", 1))),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crysearch.records import schema
+from crysearch.records.schema_assessments import AssessmentDocument
 from crysearch.records.schema_cycles import CycleDocument
 from crysearch.records.schema_datasets import ConfigurationDocument, DatasetDocument
 from crysearch.records.schema_potentials import PotentialDocument
@@ -26,4 +27,5 @@ KINDS: dict[str, type] = {
     "configurations": ConfigurationDocument,
     "cycles": CycleDocument,
     "potentials": PotentialDocument,
+    "assessments": AssessmentDocument,
 }
