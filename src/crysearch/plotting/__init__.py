@@ -12,6 +12,7 @@ from crysearch.plotting.active_learning import (
     plot_pool_map,
 )
 from crysearch.plotting.active_learning_errors import plot_calibration, plot_predictions
+from crysearch.plotting.assessment import plot_assessments
 from crysearch.plotting.descent import Descent, plot_descent
 from crysearch.plotting.design import plot_design_map
 from crysearch.plotting.distances import plot_distances
@@ -28,6 +29,7 @@ from crysearch.plotting.training import plot_loss_curves
 __all__ = [
     "Descent",
     "RdfPair",
+    "plot_assessments",
     "plot_calibration",
     "plot_descent",
     "plot_design_map",
