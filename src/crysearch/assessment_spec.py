@@ -66,7 +66,7 @@ class CostSpec(SpecPart):
 
     def sizes(self, largest: int) -> list[int]:
         """Atoms wanted: the smallest, ten times as many and so on, and the largest."""
-        sizes = [self.smallest]
+        sizes = [min(self.smallest, largest)]
         while sizes[-1] * 10 < largest:
             sizes.append(sizes[-1] * 10)
         return sorted({*sizes, largest})

@@ -264,7 +264,10 @@ def _report(
         say(f"no figure: {error}")
     else:
         typer.echo(f"\nFigure: {path}")
-    typer.echo(f"\nNext:\n  {command_line()} results --collection assessments")
+    typer.echo(
+        "\nNext:\n  the same command with --show --format markdown, or json"
+        f"\n  {command_line()} verify --help"
+    )
 
 
 def _asked(found: Mapping[str, Any], spec: AssessmentSpec) -> Document:
