@@ -16,6 +16,7 @@ from crysearch import __version__
 from crysearch.errors import RecordsError
 from crysearch.records import (
     RecordStore,
+    assessments,
     batches,
     cycles,
     datasets,
@@ -23,6 +24,7 @@ from crysearch.records import (
     dynamics,
     potentials,
     schema,
+    selection,
     study,
     verification,
 )
@@ -217,6 +219,32 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "potential_energy": -8.0,
             "total_energy": -7.0,
         },
+        "selection_studies": {"study": "a", "name": "salt", "spec": {}},
+        "selection_fits": {
+            "study": "a",
+            "model": "network",
+            "method": "forces",
+            "size": np.int64(8),
+            "seed": 1,
+            "status": "fitted",
+            "frames": np.arange(8),
+            "measures": {
+                "force_error_max": 1.0,
+                "force_error_rms": 0.2,
+                "force_error_mean": None,
+                "energy_error_rms": np.float64(0.01),
+            },
+        },
+        "assessments": {
+            "engine": "self-trained",
+            "options": {"potential": "p"},
+            "material": "m",
+            "elements": ("Si",),
+            "formula": "Si",
+            "phases": ("mp-149",),
+            "spec": {"composition": "Si"},
+            "seed": 3,
+        },
         "datasets": {
             "name": "silicon",
             "method": "PBE",
@@ -260,6 +288,9 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "dynamics": dynamics.dynamics_document,
     "trajectories": dynamics.trajectory_document,
     "frames": dynamics.frame_document,
+    "assessments": assessments.assessment_document,
+    "selection_studies": selection.selection_study_document,
+    "selection_fits": selection.selection_fit_document,
 }
 
 

@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from crysearch import __version__
 from crysearch.cli import (
     ask,
+    assess,
     data,
     db,
     design,
@@ -50,6 +51,7 @@ app.command()(submit.submit)
 app.command()(sample.sample)
 app.command()(design.design)
 app.command()(verify.verify)
+app.command()(assess.assess)
 app.command()(study.study)
 app.command()(learn.learn)
 app.command()(status.status)

@@ -227,7 +227,7 @@ def _builder(file: Path) -> Callable[..., Any]:
     return build
 
 
-def parse_change(change: str) -> tuple[str, Any]:
+def parse_change(change: str, option: str = "--set") -> tuple[str, Any]:
     """Name and value of a change written as FIELD=VALUE; ids are text, also those of digits only.
 
     Raises
@@ -237,13 +237,13 @@ def parse_change(change: str) -> tuple[str, Any]:
     """
     name, sign, value = change.partition("=")
     if not sign or not name.strip():
-        raise SpecError(f"--set {change}: write FIELD=VALUE, such as screening.quotas.I=12")
+        raise SpecError(f"{option} {change}: write FIELD=VALUE, such as screening.quotas.I=12")
     if name.split(".")[-1].strip() == "potential" and re.fullmatch("[0-9a-f]+", value.strip()):
         return name.strip(), value.strip()
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError:
-        raise SpecError(f"--set {change}: {value!r} is not a YAML value") from None
+        raise SpecError(f"{option} {change}: {value!r} is not a YAML value") from None
 
 
 def status_of(spec: SearchSpec) -> str | None:

@@ -12,6 +12,7 @@ from crysearch.plotting.active_learning import (
     plot_pool_map,
 )
 from crysearch.plotting.active_learning_errors import plot_calibration, plot_predictions
+from crysearch.plotting.assessment import plot_assessments
 from crysearch.plotting.descent import Descent, plot_descent
 from crysearch.plotting.design import plot_design_map
 from crysearch.plotting.distances import plot_distances
@@ -37,6 +38,7 @@ __all__ = [
     "Descent",
     "Network",
     "RdfPair",
+    "plot_assessments",
     "plot_calibration",
     "plot_descent",
     "plot_design_map",

@@ -88,7 +88,7 @@ def draw_equations_of_state(
             f"$B_0$ = {result['bulk_modulus']:.0f} GPa, "
             f"$B_0'$ = {result['bulk_modulus_derivative']:.1f}"
         )
-        axes.plot(curve, _energy(curve, result) - zero, color=colour, lw=1.2)
+        axes.plot(curve, birch_murnaghan(curve, result) - zero, color=colour, lw=1.2)
         energies = np.array(result["energies"]) - zero
         axes.plot(volumes, energies, marker, color=colour, ms=4.5, label=label)
     axes.margins(x=0.02, y=0.05)
@@ -102,7 +102,7 @@ def draw_equations_of_state(
     ]
 
 
-def _energy(volume: np.ndarray, result: Document) -> np.ndarray:
+def birch_murnaghan(volume: np.ndarray, result: Document) -> np.ndarray:
     """Birch–Murnaghan equation of third order, eV/atom."""
     v0, modulus = result["equilibrium_volume"], result["bulk_modulus"] / _GIGAPASCAL
     strain = (v0 / volume) ** (2 / 3) - 1

@@ -89,6 +89,7 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
     ),
     "selection_studies": ((("created_at", -1), ("_id", 1)),),
     "selection_fits": (_index("study", "model", "method", "size", "seed"),),
+    "assessments": (_index("material", "engine"), (("created_at", -1), ("_id", 1))),
     # jobflow's own collection: without this index, resolving references takes hours.
     "outputs": ((("uuid", 1), ("index", -1)),),
 }

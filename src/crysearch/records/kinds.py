@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crysearch.records import schema
+from crysearch.records.schema_assessments import AssessmentDocument
 from crysearch.records.schema_cycles import CycleDocument
 from crysearch.records.schema_datasets import ConfigurationDocument, DatasetDocument
 from crysearch.records.schema_dynamics import (
@@ -37,4 +38,5 @@ KINDS: dict[str, type] = {
     "dynamics": DynamicsDocument,
     "trajectories": TrajectoryDocument,
     "frames": FrameDocument,
+    "assessments": AssessmentDocument,
 }

@@ -12,14 +12,17 @@ from crysearch.records.store import RecordStore
 from crysearch.records.values import deterministic_id
 
 
-def selection_study_id(study: str) -> str:
+def selection_study_id(study: str, search: str | None = None) -> str:
     """The ``_id`` of a study of selection, by the identifier of its specification."""
-    return deterministic_id(None, "selection study", study)
+    return deterministic_id(search, "selection study", study)
 
 
-def selection_fit_id(study: str, model: str, method: str, size: int, seed: int) -> str:
+def selection_fit_id(
+    study: str, model: str, method: str, size: int, seed: int, search: str | None = None
+) -> str:
     """The ``_id`` of a fit."""
-    return deterministic_id(None, "selection fit", study, model, method, int(size), int(seed))
+    parts = study, model, method, int(size), int(seed)
+    return deterministic_id(search, "selection fit", *parts)
 
 
 def selection_study_document(
@@ -28,6 +31,7 @@ def selection_study_document(
     name: str,
     spec: Facts,
     status: SelectionStatus = "running",
+    search: str | None = None,
     provenance: Facts | None = None,
     created_at: datetime | None = None,
 ) -> dict[str, Any]:
@@ -44,8 +48,8 @@ def selection_study_document(
         "differences": [],
         "findings": [],
     }
-    identifier = selection_study_id(study)
-    return make_document(None, identifier, fields, None, [], provenance, created_at)
+    identifier = selection_study_id(study, search)
+    return make_document(search, identifier, fields, None, [], provenance, created_at)
 
 
 def selection_fit_document(
@@ -64,11 +68,12 @@ def selection_fit_document(
     failed_test: int | None = None,
     seconds: float | None = None,
     melt: Facts | None = None,
+    search: str | None = None,
     provenance: Facts | None = None,
     created_at: datetime | None = None,
 ) -> dict[str, Any]:
     """Build the document of a fit; see `crysearch.records.schema_selection`."""
-    identifier = selection_fit_id(study, model, method, size, seed)
+    identifier = selection_fit_id(study, model, method, size, seed, search)
     fields = {
         "study": study,
         "model": model,
@@ -86,8 +91,8 @@ def selection_fit_document(
         "seconds": seconds,
         "melt": shape(Melt, melt),
     }
-    above = [selection_study_id(study)]
-    return make_document(None, identifier, fields, seed, above, provenance, created_at)
+    above = [selection_study_id(study, search)]
+    return make_document(search, identifier, fields, seed, above, provenance, created_at)
 
 
 def fits_of(

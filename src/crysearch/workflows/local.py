@@ -75,8 +75,7 @@ def open_search(records: RecordStore, spec: SearchSpec) -> None:
 def run_recorded(records: RecordStore, spec: SearchSpec, flow: Flow) -> None:
     """Run a flow here; an interrupt or a failure is written to the search before it goes on."""
     try:
-        with interrupts_kept():
-            run_flow(flow)
+        run_flow(flow)
     except KeyboardInterrupt:
         stages.finish_search(records, spec, "interrupted")
         raise
@@ -92,7 +91,7 @@ def run_flow(flow: Flow) -> None:
     """Run a flow of jobs whose results are in the records, one job after the other."""
     # Outputs of jobs are small summaries that only this run needs; results are in the records.
     logging.getLogger("jobflow").setLevel(logging.WARNING)
-    with warnings.catch_warnings():
+    with interrupts_kept(), warnings.catch_warnings():
         # jobflow's own use of a function that monty means to remove in 2028.
         warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
         # Batches do not depend on one another; here they run one after the other anyway.

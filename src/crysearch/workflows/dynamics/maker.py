@@ -21,7 +21,6 @@ from crysearch.workflows.dynamics.starting import (
     settle,
     with_whole_potential,
 )
-from crysearch.workflows.interrupts import interrupts_kept
 from crysearch.workflows.jobs import BATCHED, CPU, MPI, config
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
 from crysearch.workflows.local import run_flow
@@ -111,8 +110,7 @@ def run_dynamics(spec: DynamicsSpec) -> dict[str, Any]:
         _open(records, asked, "running")
         identifier = asked.identifier
         try:
-            with interrupts_kept():
-                run_flow(DynamicsMaker()._flow(asked))
+            run_flow(DynamicsMaker()._flow(asked))
         except KeyboardInterrupt:
             records.update("dynamics", {identifier: {"status": "interrupted"}})
             raise

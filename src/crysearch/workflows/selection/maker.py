@@ -16,7 +16,6 @@ from crysearch.records.selection import selection_study_document, selection_stud
 from crysearch.selection_spec import SelectionStudySpec
 from crysearch.workflows.context import job_records
 from crysearch.workflows.dynamics import DynamicsMaker
-from crysearch.workflows.interrupts import interrupts_kept
 from crysearch.workflows.jobs import BATCHED, CPU, config
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
 from crysearch.workflows.local import run_flow
@@ -153,8 +152,7 @@ def run_selection_study(spec: SelectionStudySpec) -> dict[str, Any]:
     with job_records() as records:
         _open(records, spec, "running")
         try:
-            with interrupts_kept():
-                run_flow(flow)
+            run_flow(flow)
         except KeyboardInterrupt:
             records.update("selection_studies", {identifier: {"status": "interrupted"}})
             raise
