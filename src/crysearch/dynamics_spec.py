@@ -45,7 +45,9 @@ class StartSpec(SpecPart):
     ) = Field(None, description="Its structure, as ASE names it.")
     lattice_constant: PositiveFloat | None = Field(None, description="Its lattice constant a, Å.")
     conventional: bool = Field(
-        True, description="Begin with the conventional cell; otherwise with the one of the source."
+        True,
+        description="Begin with the conventional cell of `reference` or `formula`, not the "
+        "primitive one; the cell of a `file` is taken as it is.",
     )
     repetitions: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (1, 1, 1), description="Repetitions of the cell along its vectors."

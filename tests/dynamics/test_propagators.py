@@ -1,4 +1,4 @@
-"""Propagators against the same contract."""
+"""ASE's integrators against the contract of every propagator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def case() -> DynamicsCase:
         copper(),
         create_relaxer("emt"),
         timestep=6.0,
-        steps=600,
+        steps=450,
         tension=-60.0,
         unknown=Structure(Lattice.cubic(4), ["U", "U"], [[0, 0, 0], [0.5] * 3]),
     )

@@ -103,8 +103,9 @@ def start_structure(part: StartSpec) -> Structure:
         raise SpecError(f"structure: {found.formula} is disordered — order its sites first")
     # Oxidation states and site properties of the source are no part of what is run.
     found = Structure(found.lattice, [site.specie.symbol for site in found], found.frac_coords)
-    if part.conventional and part.formula is None:
-        found = found.to_conventional()
+    if part.reference is not None:
+        # The sources give primitive cells and others.
+        found = found.to_conventional() if part.conventional else found.get_primitive_structure()
     return found * part.repetitions
 
 
