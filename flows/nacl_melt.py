@@ -143,7 +143,7 @@ def report(free: Trajectory, sampled: Trajectory, figure: Path | None = None) ->
         top = int(np.argmin(np.abs(found.r - position)))
         lines.append(
             f"{a}–{b}   {position:.3f}   {height:.3f} ± {found.error[top]:.3f}   "
-            f"{found.first_minimum():.2f}   {number:.2f} ± {error:.2f}"
+            f"{found.first_minimum():.2f}   {number:.3f} ± {error:.3f}"
         )
     for symbol in ("Na", "Cl"):
         motion = diffusion(sampled, symbol)
