@@ -30,7 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records")
     frames = silicon(range(40))
     for number, atoms in enumerate(frames):
-        atoms.calc.results["energies"] = atoms.calc.results["energy"] / 8 + np.linspace(-1, 1, 8) * number
+        atoms.calc.results["energies"] = (
+            atoms.calc.results["energy"] / 8 + np.linspace(-1, 1, 8) * number
+        )
     del frames[11].calc.results["forces"]
     frames[12].calc.results["forces"][0] += 60.0
     ase.io.write(folder / "sw.extxyz", frames)

@@ -27,13 +27,16 @@ class Basis(NamedTuple):
     """Radial functions N and harmonics up to L.
 
     ``sizes`` (3,): elements, N, L. ``spline`` (intervals, 4, N, L + 1): coefficients of powers of
-    the distance from the knot, the constant last; ``step`` between knots, Å. ``centre`` (N,): what
-    a centre adds to its own density. ``norms`` ((L + 1)²,): of the harmonics.
+    the distance from the knot, the constant last; ``step`` between knots, Å. Within ``smoothing``
+    of the ``cutoff`` a cosine takes the radial parts to zero. ``centre`` (N,): what a centre adds
+    to its own density. ``norms`` ((L + 1)²,): of the harmonics.
     """
 
     sizes: np.ndarray
     spline: np.ndarray
     step: float
+    cutoff: float
+    smoothing: float
     centre: np.ndarray
     norms: np.ndarray
 
@@ -59,12 +62,18 @@ def _radial(basis, distance, values, slopes):  # pragma: no cover - compiled
     place = min(int(distance / basis.step), len(basis.spline) - 1)
     t = distance - place * basis.step
     spline = basis.spline
+    # The cosine is no part of the spline: its second derivative jumps.
+    inside = max(0.0, (distance - basis.cutoff + basis.smoothing) / basis.smoothing)
+    fade = 0.5 + 0.5 * math.cos(math.pi * inside)
+    fading = -0.5 * math.pi / basis.smoothing * math.sin(math.pi * inside)
     for n in range(values.shape[0]):
         for degree in range(values.shape[1]):
             a, b = spline[place, 0, n, degree], spline[place, 1, n, degree]
             c, d = spline[place, 2, n, degree], spline[place, 3, n, degree]
-            values[n, degree] = ((a * t + b) * t + c) * t + d
-            slopes[n, degree] = (3.0 * a * t + 2.0 * b) * t + c
+            value = ((a * t + b) * t + c) * t + d
+            slope = (3.0 * a * t + 2.0 * b) * t + c
+            values[n, degree] = value * fade
+            slopes[n, degree] = slope * fade + value * fading
 
 
 @inner
