@@ -166,13 +166,14 @@ def both_ways(paired: PairedCrystals) -> kernel.Neighbours:
     """The neighbours of each atom, of pairs that are there once."""
     pairs = paired.pairs
     centres = np.concatenate([pairs.first, pairs.second])
-    order = np.argsort(centres, kind="stable")
+    others = np.concatenate([pairs.second, pairs.first])
+    order = np.lexsort((others, centres))
     starts = np.zeros(len(paired.species) + 1, np.int64)
     np.cumsum(np.bincount(centres, minlength=len(paired.species)), out=starts[1:])
     counts = np.diff(paired.starts)
     return kernel.Neighbours(
         starts,
-        np.concatenate([pairs.second, pairs.first])[order],
+        others[order],
         np.concatenate([pairs.vectors, -pairs.vectors])[order],
         np.concatenate([pairs.distances, pairs.distances])[order],
         paired.species,

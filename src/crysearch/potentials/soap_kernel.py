@@ -42,7 +42,7 @@ class Basis(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """Neighbours of each of A centres, one after the other from ``starts`` (A + 1,).
+    """Neighbours of each of A centres from ``starts`` (A + 1,), images of one atom together.
 
     ``others`` (P,), ``vectors`` (P, 3) to them, Å, ``distances`` (P,), ``species`` (A,) and
     ``owners`` (A,), the crystals.
@@ -270,10 +270,8 @@ def differentiate(basis, neighbours, density, begin, end, rows, centres, targets
     for atom in range(begin, end):
         strained[:] = 0.0
         start, stop = neighbours.starts[atom], neighbours.starts[atom + 1]
-        # Images of one atom move together: their pairs follow one another in this order.
-        order = np.argsort(neighbours.others[start:stop], kind="mergesort")
-        for number in range(len(order)):
-            pair = start + order[number]
+        # Images of one atom move together: their pairs follow one another.
+        for pair in range(start, stop):
             other, distance = neighbours.others[pair], neighbours.distances[pair]
             vector = neighbours.vectors[pair]
             x, y, z = vector[0] / distance, vector[1] / distance, vector[2] / distance
@@ -292,7 +290,7 @@ def differentiate(basis, neighbours, density, begin, end, rows, centres, targets
                             for strain in range(6):
                                 if firsts[strain] == axis:
                                     strained[strain, low + n, lm] += slope * vector[seconds[strain]]
-            last = number + 1 == len(order) or neighbours.others[start + order[number + 1]] != other
+            last = pair + 1 == stop or neighbours.others[pair + 1] != other
             if last and other != atom:
                 for axis in range(3):
                     _turn(density, atom, moved[axis], low, low + functions, degrees, rows[used])
