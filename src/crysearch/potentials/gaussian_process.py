@@ -87,7 +87,7 @@ class GaussianProcessPotential(TrainablePotential):
         radial: int = 8,
         angular: int = 6,
         smoothing: float = 1.0,
-        decay: float | None = None,
+        decay: float | None = 3.0,
         power: int = 4,
         members: int = 5,
     ) -> None:

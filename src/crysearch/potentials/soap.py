@@ -166,13 +166,14 @@ def both_ways(paired: PairedCrystals) -> kernel.Neighbours:
     """The neighbours of each atom, of pairs that are there once."""
     pairs = paired.pairs
     centres = np.concatenate([pairs.first, pairs.second])
-    order = np.argsort(centres, kind="stable")
+    others = np.concatenate([pairs.second, pairs.first])
+    order = np.lexsort((others, centres))
     starts = np.zeros(len(paired.species) + 1, np.int64)
     np.cumsum(np.bincount(centres, minlength=len(paired.species)), out=starts[1:])
     counts = np.diff(paired.starts)
     return kernel.Neighbours(
         starts,
-        np.concatenate([pairs.second, pairs.first])[order],
+        others[order],
         np.concatenate([pairs.vectors, -pairs.vectors])[order],
         np.concatenate([pairs.distances, pairs.distances])[order],
         paired.species,
@@ -229,11 +230,7 @@ def _basis(
         bessel = np.where(x > 0.0, bessel, 1.0 if degree == 0 else 0.0)
         parts[:, :, degree] = (decays * bessel * nodes**2 * weights) @ functions.T
     parts *= 4.0 * math.pi
-    inside = np.clip((knots - cutoff + smoothing) / smoothing, 0.0, 1.0)
-    fade = 0.5 * (1.0 + np.cos(math.pi * inside)) / (1.0 + (knots / decay) ** 4)
-    faded = parts * fade[:, None, None]
-    faded[-1] = 0.0
-    spline = CubicSpline(knots, faded, bc_type=((2, np.zeros_like(parts[0])), (1, 0.0 * parts[0])))
+    spline = CubicSpline(knots, parts / (1.0 + (knots / decay) ** 4)[:, None, None])
     norms = np.empty((angular + 1) ** 2)
     for degree in range(angular + 1):
         for m in range(degree + 1):
@@ -244,6 +241,8 @@ def _basis(
         np.array([elements, radial, angular]),
         np.ascontiguousarray(spline.c.transpose(1, 0, 2, 3)),
         float(knots[1]),
+        cutoff,
+        smoothing,
         parts[0, :, 0] / math.sqrt(4.0 * math.pi),
         norms,
     )

@@ -27,19 +27,22 @@ class Basis(NamedTuple):
     """Radial functions N and harmonics up to L.
 
     ``sizes`` (3,): elements, N, L. ``spline`` (intervals, 4, N, L + 1): coefficients of powers of
-    the distance from the knot, the constant last; ``step`` between knots, Å. ``centre`` (N,): what
-    a centre adds to its own density. ``norms`` ((L + 1)²,): of the harmonics.
+    the distance from the knot, the constant last; ``step`` between knots, Å. Within ``smoothing``
+    of the ``cutoff`` a cosine takes the radial parts to zero. ``centre`` (N,): what a centre adds
+    to its own density. ``norms`` ((L + 1)²,): of the harmonics.
     """
 
     sizes: np.ndarray
     spline: np.ndarray
     step: float
+    cutoff: float
+    smoothing: float
     centre: np.ndarray
     norms: np.ndarray
 
 
 class Neighbours(NamedTuple):
-    """Neighbours of each of A centres, one after the other from ``starts`` (A + 1,).
+    """Neighbours of each of A centres from ``starts`` (A + 1,), images of one atom together.
 
     ``others`` (P,), ``vectors`` (P, 3) to them, Å, ``distances`` (P,), ``species`` (A,) and
     ``owners`` (A,), the crystals.
@@ -59,12 +62,18 @@ def _radial(basis, distance, values, slopes):  # pragma: no cover - compiled
     place = min(int(distance / basis.step), len(basis.spline) - 1)
     t = distance - place * basis.step
     spline = basis.spline
+    # The cosine is no part of the spline: its second derivative jumps.
+    inside = max(0.0, (distance - basis.cutoff + basis.smoothing) / basis.smoothing)
+    fade = 0.5 + 0.5 * math.cos(math.pi * inside)
+    fading = -0.5 * math.pi / basis.smoothing * math.sin(math.pi * inside)
     for n in range(values.shape[0]):
         for degree in range(values.shape[1]):
             a, b = spline[place, 0, n, degree], spline[place, 1, n, degree]
             c, d = spline[place, 2, n, degree], spline[place, 3, n, degree]
-            values[n, degree] = ((a * t + b) * t + c) * t + d
-            slopes[n, degree] = (3.0 * a * t + 2.0 * b) * t + c
+            value = ((a * t + b) * t + c) * t + d
+            slope = (3.0 * a * t + 2.0 * b) * t + c
+            values[n, degree] = value * fade
+            slopes[n, degree] = slope * fade + value * fading
 
 
 @inner
@@ -261,10 +270,8 @@ def differentiate(basis, neighbours, density, begin, end, rows, centres, targets
     for atom in range(begin, end):
         strained[:] = 0.0
         start, stop = neighbours.starts[atom], neighbours.starts[atom + 1]
-        # Images of one atom move together: their pairs follow one another in this order.
-        order = np.argsort(neighbours.others[start:stop], kind="mergesort")
-        for number in range(len(order)):
-            pair = start + order[number]
+        # Images of one atom move together: their pairs follow one another.
+        for pair in range(start, stop):
             other, distance = neighbours.others[pair], neighbours.distances[pair]
             vector = neighbours.vectors[pair]
             x, y, z = vector[0] / distance, vector[1] / distance, vector[2] / distance
@@ -283,7 +290,7 @@ def differentiate(basis, neighbours, density, begin, end, rows, centres, targets
                             for strain in range(6):
                                 if firsts[strain] == axis:
                                     strained[strain, low + n, lm] += slope * vector[seconds[strain]]
-            last = number + 1 == len(order) or neighbours.others[start + order[number + 1]] != other
+            last = pair + 1 == stop or neighbours.others[pair + 1] != other
             if last and other != atom:
                 for axis in range(3):
                     _turn(density, atom, moved[axis], low, low + functions, degrees, rows[used])
