@@ -93,8 +93,13 @@ def plot_assessments(
             row = next(rows)
             axes = row.subplots(1, len(curves), sharey=True, squeeze=False)[0]
             notes += _draw_curves(axes, curves, theirs if reference in curves else None)
-            handles, labels = axes[0].get_legend_handles_labels()
-            row.legend(handles, labels, loc="outside upper center", ncols=4, handletextpad=0.2)
+            shown: dict[str, Any] = {}
+            for panel in axes:
+                handles, labels = panel.get_legend_handles_labels()
+                shown = dict(zip(labels, handles, strict=True)) | shown
+            row.legend(
+                shown.values(), shown.keys(), loc="outside upper center", ncols=4, handletextpad=0.2
+            )
             for panel in axes:
                 panel_letter(panel, next(letters))
         if lower or costs:
