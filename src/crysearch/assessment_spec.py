@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -57,6 +58,9 @@ class CostSpec(SpecPart):
         description="Atoms of the largest cell, about; by default 100,000, and no cost at all of "
         "engines from first principles.",
     )
+    per_decade: Annotated[int, Field(ge=1, le=10)] = Field(
+        2, description="Sizes from a number of atoms to ten times as many."
+    )
     time_limit: PositiveFloat = Field(
         120.0, description="CPU seconds that one evaluation may take; larger cells are left out."
     )
@@ -65,11 +69,10 @@ class CostSpec(SpecPart):
     )
 
     def sizes(self, largest: int) -> list[int]:
-        """Atoms wanted: the smallest, ten times as many and so on, and the largest."""
-        sizes = [min(self.smallest, largest)]
-        while sizes[-1] * 10 < largest:
-            sizes.append(sizes[-1] * 10)
-        return sorted({*sizes, largest})
+        """Atoms wanted: from the smallest in equal ratios, and the largest."""
+        count = math.ceil(self.per_decade * math.log10(max(1, largest / self.smallest)) - 1e-9)
+        sizes = [round(self.smallest * 10 ** (k / self.per_decade)) for k in range(count)]
+        return sorted({*(size for size in sizes if size < largest), largest})
 
 
 class AssessmentSpec(WholeSpec):

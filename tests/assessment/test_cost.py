@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +85,44 @@ def test_cells_that_would_take_too_much_memory_are_left_out():
     found = measure_cost(COPPER, Burner(0.001, 1.0), sizes=(30, 100), memory_limit=1e-6)
     assert len(found.points) == 1 and found.slope is None and found.slope_error is None
     assert "more than the memory limit" in str(found.stopped)
+
+
+class Hoarder(Burner):
+    """Takes memory by the number of atoms, at first little, then far more than before."""
+
+    def evaluate(self, batch):
+        atoms = len(batch[0])
+        taken = np.ones(atoms * 1000 if atoms < 200 else 10**9)
+        found = super().evaluate(batch)
+        assert len(taken)
+        return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_memory_that_could_not_be_foreseen_ends_the_series_and_not_the_machine():
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    limit = cost._memory() + 1.0
+    found = measure_cost(COPPER, Hoarder(0.001, 1.0), sizes=(30, 100, 300), memory_limit=limit)
+    assert len(found.points) == 2
+    assert "MemoryError" in str(found.stopped)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_the_memory_of_one_evaluation_is_recorded():
+    class Even(Burner):
+        def evaluate(self, batch):
+            taken = np.ones(len(batch[0]) * 125_000)  # 1 MB for each atom
+            found = super().evaluate(batch)
+            assert len(taken)
+            return found
+
+    small = np.ones(10)
+    np.ones(60_000_000).sum()  # what was taken before does not count
+    found = measure_cost(COPPER, Even(0.001, 1.0), sizes=(30, 100, 300), memory_limit=1000)
+    first, second, third = (point.memory for point in found.points)
+    assert third - second == pytest.approx(0.2, abs=0.05) and second > first
+    assert len(small) == 10
 
 
 def test_an_engine_that_gives_up_ends_the_series_with_its_reason():

@@ -53,6 +53,11 @@ def test_from_an_engine_to_tables_and_a_figure(command, tmp_path):
     assert content["measured"]["C11"]["value"] == 165.8 and content["differences"] == {}
     page = command("assess", "stillinger-weber", *QUICK, "--show", "--format", "markdown")
     assert "| C11 (GPa)" in page
+    other = command(
+        "assess", "stillinger-weber", *QUICK, "--set", "phonons.maximum_atoms=90", "--show"
+    )
+    assert "phonons: with other settings than asked for: minimum_length 7.000" in other
+    assert "elasticity: with other" not in other
     only = command("assess", "stillinger-weber", *QUICK, "--only", "phases", "--show")
     assert "C44" not in only and "lonsdaleite" in only
 

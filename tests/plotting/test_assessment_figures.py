@@ -69,6 +69,8 @@ def test_an_engine_alone_and_with_parts_only():
     failed = quantities(0)
     failed["equation_of_state"][1] |= {"reason": "no minimum"}
     assert len(plot_assessments({"model": failed}).axes[0].lines) == 4
+    # What only the second engine has is in the legend all the same.
+    assert "phase 1" in texts(plot_assessments({"first": failed, "second": quantities(0)}))
     lost = {"reference": quantities(0), "model": quantities(0)}
     lost["model"]["phases"][0]["energy"] = None
     energies = plot_assessments(lost, "reference").axes[2]

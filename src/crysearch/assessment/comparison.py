@@ -143,7 +143,10 @@ def headlines(quantities: Quantities) -> list[Headline]:
             "cost_slope", "cost: slope of log time", "", cost["slope"], cost["slope_error"]
         )
         value = 1e6 * largest["cpu_per_atom"]
-        found += [slope, Headline("cost_per_atom", "cost per atom and step", "µs", value)]
+        found += [
+            slope,
+            Headline("cost_per_atom", "cost per atom and step, largest cell", "µs", value),
+        ]
     return found
 
 

@@ -1,7 +1,9 @@
-"""What one step costs: time for energy, forces and stress against the number of atoms."""
+"""What one step costs: time and memory for energy, forces and stress against the atoms."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import itertools
 import math
 import os
@@ -9,9 +11,10 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,9 @@ LONG_SECONDS = 10.0
 
 #: The part of the memory free at the start that an evaluation may take.
 MEMORY_PART = 0.5
+
+#: Estimates of the memory are taken so many times: allocators keep what was freed.
+MEMORY_SAFETY = 1.3
 
 #: Standard deviation of the displacements, Å: no atom is where symmetry makes sums vanish.
 DISPLACEMENT = 0.02
@@ -61,7 +67,7 @@ class CostPoint(PlainResult):
     cpu_per_atom
         CPU seconds per atom and step.
     memory
-        Largest memory of the process so far, GB.
+        Largest resident memory of the process meanwhile, GB.
     """
 
     atoms: int
@@ -103,7 +109,7 @@ class Cost(PlainResult):
 def measure_cost(
     structure: Structure,
     relaxer: Relaxer,
-    sizes: Sequence[int] = (100, 1000, 10_000, 100_000),
+    sizes: Sequence[int] = (100, 316, 1000, 3162, 10_000, 31_623, 100_000),
     time_limit: float = 120.0,
     memory_limit: float | None = None,
     seed: int = 0,
@@ -112,7 +118,8 @@ def measure_cost(
     """Time energy, forces and stress of supercells of a crystal.
 
     The next size is left out if one evaluation of it would take longer than the time limit or more
-    than the memory limit, both estimated from the sizes before.
+    than the memory limit, both estimated from the sizes before. Where the estimate is wrong, the
+    limit of the operating system on the address space of the process ends the series.
 
     Parameters
     ----------
@@ -143,10 +150,11 @@ def measure_cost(
         raise AnalysisError(f"time_limit={time_limit}: give seconds greater than 0")
     unit = symmetrised(structure, 0.01).conventional
     assert unit is not None
-    limit = _memory() + MEMORY_PART * _free_memory() if memory_limit is None else memory_limit
+    _release_memory()
+    before = _memory()
+    limit = before + MEMORY_PART * _free_memory() if memory_limit is None else memory_limit
     points: list[CostPoint] = []
     stopped: str | None = None
-    before = _memory()
     for size in wanted:
         atoms, repeats = supercell(unit, size, seed)
         if points and len(atoms) == points[-1].atoms:
@@ -154,7 +162,9 @@ def measure_cost(
         stopped = stopped or _too_much(points, before, len(atoms), time_limit, limit)
         if stopped is None:
             try:
-                points.append(_measured(relaxer, atoms, repeats, warm=bool(points)))
+                # The first evaluation may start a device, which reserves addresses at will.
+                with _address_limit(limit - before) if points else nullcontext():
+                    points.append(_measured(relaxer, atoms, repeats, warm=bool(points)))
             except Exception as error:  # an engine may raise whatever its package does
                 stopped = f"{len(atoms):,} atoms: {type(error).__name__}: {error}"
         if progress is not None:
@@ -221,6 +231,7 @@ def _measured(
     relaxer: Relaxer, atoms: Atoms, repeats: tuple[int, int, int], warm: bool
 ) -> CostPoint:
     evaluate = _evaluation(relaxer, atoms)
+    _release_memory()
     context: AbstractContextManager[object] = (
         relaxer.session() if isinstance(relaxer, LockstepRelaxer) else nullcontext()
     )
@@ -304,8 +315,7 @@ def _too_much(
             f"{atoms:,} atoms would take about {seconds:.0f} s, more than the time limit of "
             f"{time_limit:g} s"
         )
-    earlier = points[-2].memory if len(points) > 1 else before
-    memory = last.memory + (last.memory - earlier) * (atoms / last.atoms - 1)
+    memory = before + MEMORY_SAFETY * (last.memory - before) * atoms / last.atoms
     if memory > memory_limit:
         return (
             f"{atoms:,} atoms would need about {memory:.1f} GB, more than the memory limit of "
@@ -315,9 +325,42 @@ def _too_much(
 
 
 def _memory() -> float:
-    """Largest memory of this process so far, GB."""
+    """Largest resident memory of this process since `_release_memory`, or ever, GB."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        line = next(line for line in lines if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def _release_memory() -> None:
+    """Give freed memory back and begin to record the largest memory anew, where that is known."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+@contextmanager
+def _address_limit(growth: float) -> Iterator[None]:
+    """Let allocations fail, and not the machine, that take more than so many GB in addition."""
+    torch = sys.modules.get("torch")
+    status = Path("/proc/self/statm")
+    if not status.is_file() or (torch is not None and torch.cuda.is_initialized()):
+        yield
+        return
+    now = int(status.read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + max(0, int(growth * 1e9))
+    if soft != resource.RLIM_INFINITY:
+        wanted = min(wanted, soft)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _free_memory() -> float:

@@ -279,12 +279,17 @@ def _reasons(documents: Mapping[str, Document], specs: Mapping[str, AssessmentSp
     """What was not computed, and why."""
     lines = []
     for name, document in documents.items():
-        for quantity in ("phases", *(q for q in specs[name].quantities if q != "phases")):
+        for quantity in QUANTITIES:
+            if quantity != "phases" and quantity not in specs[name].quantities:
+                continue
             part = document["quantities"][quantity]
             what = f"{name}, {quantity.replace('_', ' ')}"
             if part is None:
                 lines.append(f"{what}: not computed yet")
                 continue
+            if part["settings_id"] != specs[name].settings_id(quantity):
+                settings = common.as_text(part["settings"])
+                lines.append(f"{what}: with other settings than asked for: {settings}")
             if part["status"] != "computed":
                 lines.append(f"{what}: {part['status'].replace('_', ' ')}: {part['reason']}")
                 continue

@@ -140,13 +140,13 @@ def _headlines(
         for name, lines in found.items():
             mine = lines.get(key)
             cell = _NONE if mine is None or mine.value is None else _text(mine.value)
-            if mine is not None and mine.error is not None:
-                cell += f" ± {mine.error:.2f}"
+            if mine is not None and mine.value is not None and mine.error is not None:
+                cell = f"{mine.value:.2f} ± {mine.error:.2f}"
             other = theirs.get(key)
             compared = name != reference and not key.startswith("cost")
             if compared and mine and other and None not in (mine.value, other.value):
                 assert mine.value is not None and other.value is not None
-                cell += f" ({mine.value - other.value:+.3g})"
+                cell += f" ({mine.value - other.value:+.{_digits(mine.value)}f})"
             row.append(cell)
         table.rows.append(row)
     return table
@@ -248,7 +248,9 @@ def _scaled(value: float | None, factor: float) -> str:
 
 def _text(value: float | None) -> str:
     """At least three significant digits, but no more than three decimals."""
-    if value is None:
-        return _NONE
+    return _NONE if value is None else f"{value:.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
     size = abs(value)
-    return f"{value:.{1 if size >= 100 else 2 if size >= 1 else 3}f}"
+    return 1 if size >= 100 else 2 if size >= 1 else 3

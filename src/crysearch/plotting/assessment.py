@@ -83,7 +83,7 @@ def plot_assessments(
         raise AnalysisError("nothing to draw: no equation of state, no phases and no cost")
     styles = dict(zip(assessments, zip(_COLOURS, _MARKERS, strict=True), strict=False))
     with house_style(path):
-        heights = [2.9] * bool(curves) + [2.8] * bool(lower or costs)
+        heights = [2.9] * bool(curves) + [3.1] * bool(lower or costs)
         width = max(2.2 * len(curves) + 0.6, 2.9 * (len(lower) + bool(costs)), 4.6)
         figure = new_figure(width, sum(heights) + 0.5)
         rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
@@ -93,8 +93,13 @@ def plot_assessments(
             row = next(rows)
             axes = row.subplots(1, len(curves), sharey=True, squeeze=False)[0]
             notes += _draw_curves(axes, curves, theirs if reference in curves else None)
-            handles, labels = axes[0].get_legend_handles_labels()
-            row.legend(handles, labels, loc="outside upper center", ncols=4, handletextpad=0.2)
+            shown: dict[str, Any] = {}
+            for panel in axes:
+                handles, labels = panel.get_legend_handles_labels()
+                shown = dict(zip(labels, handles, strict=True)) | shown
+            row.legend(
+                shown.values(), shown.keys(), loc="outside upper center", ncols=4, handletextpad=0.2
+            )
             for panel in axes:
                 panel_letter(panel, next(letters))
         if lower or costs:
@@ -103,7 +108,7 @@ def plot_assessments(
                 draw(panel, models, theirs, styles)
                 panel.set_xlabel(f"{panel.get_xlabel()} by {reference}")
             if lower:
-                panels[0].legend(loc="best", handletextpad=0.2)
+                panels[0].legend(loc="lower left", bbox_to_anchor=(0, 1.0), handletextpad=0.2)
             if costs:
                 notes += _draw_costs(panels[-1], costs, styles)
             for panel in panels:

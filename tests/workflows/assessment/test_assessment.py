@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "engine": "stillinger-weber",
     "phases": ["mp-149", "mp-165"],
     "phonons": {"minimum_length": 7},
-    "cost": {"smallest": 50, "largest": 200},
+    "cost": {"smallest": 50, "largest": 200, "per_decade": 1},
 }
 
 
@@ -133,6 +133,22 @@ def test_a_quantity_that_fails_is_a_reason_and_is_tried_again(
     assert "phonons" not in computed(document)
     document = run_assessment(AssessmentSpec.build(asked))
     assert document["quantities"]["phonons"]["status"] == "computed"
+
+
+def test_an_error_that_nobody_foresaw_stops_its_quantity_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crysearch.workflows.assessment import calculate as module
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("no such luck")
+
+    monkeypatch.setenv("CRYSEARCH_DATABASE", str(tmp_path / "records"))
+    monkeypatch.setitem(module._CALCULATE, "phonons", broken)
+    asked = {**SMALL, "phases": ["mp-149"], "quantities": ["phonons", "elasticity"]}
+    parts = run_assessment(AssessmentSpec.build(asked))["quantities"]
+    assert parts["phonons"]["reason"] == "ZeroDivisionError: no such luck"
+    assert parts["elasticity"]["status"] == "computed"
 
 
 def test_copper_against_finite_differences_of_its_energy(
@@ -254,9 +270,10 @@ def test_the_cost_of_programs_is_left_out_unless_a_size_is_asked_for(
         module._cost(finished, None, AssessmentSpec(engine="stillinger-weber"))  # type: ignore[arg-type]
 
 
-def test_sizes_go_up_by_tens_to_the_largest() -> None:
-    assert CostSpec().sizes(100_000) == [100, 1000, 10_000, 100_000]
-    assert CostSpec().sizes(4000) == [100, 1000, 4000]
+def test_sizes_go_up_in_equal_ratios_to_the_largest() -> None:
+    assert CostSpec().sizes(100_000) == [100, 316, 1000, 3162, 10_000, 31_623, 100_000]
+    assert CostSpec(per_decade=1).sizes(100_000) == [100, 1000, 10_000, 100_000]
+    assert CostSpec(per_decade=1).sizes(4000) == [100, 1000, 4000]
     assert CostSpec().sizes(64) == [64]
 
 

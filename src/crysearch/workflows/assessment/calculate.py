@@ -18,7 +18,7 @@ from crysearch.analysis import (
 )
 from crysearch.assessment import measure_cost, relax_phases
 from crysearch.assessment_spec import AssessmentSpec
-from crysearch.errors import AnalysisError, CrysearchError, RelaxationError
+from crysearch.errors import AnalysisError, CrysearchError, DatabaseAbsent, RelaxationError
 from crysearch.records import RecordStore
 from crysearch.records.assessments import assessed_part, assessment_document
 from crysearch.records.schema_assessments import AssessedQuantity
@@ -91,9 +91,15 @@ def calculate(
         facts["values"] = _CALCULATE[quantity](document, engine, spec)
     except _LeftOut as error:
         facts = {"status": "left_out", "reason": str(error)}
-    except CrysearchError as error:
-        logger.warning("%s of %s failed: %s", quantity, spec.engine, error)
-        facts = {"status": "failed", "reason": str(error)}
+    except DatabaseAbsent:
+        raise
+    except Exception as error:  # whatever a package raises, the other quantities go on
+        known_error = isinstance(error, CrysearchError)
+        reason = str(error) if known_error else f"{type(error).__name__}: {error}"
+        logger.warning(
+            "%s of %s failed: %s", quantity, spec.engine, reason, exc_info=not known_error
+        )
+        facts = {"status": "failed", "reason": reason}
     part = assessed_part(
         settings_id=settings_id,
         settings=spec.settings_of(quantity),
