@@ -12,6 +12,7 @@ from crysearch.potentials.base import TrainablePotential
 # Name -> module and class, as text: torch is imported only when a potential is asked for.
 _POTENTIALS = {
     "behler-parrinello": ("crysearch.potentials.behler_parrinello", "BehlerParrinelloPotential"),
+    "deep-potential": ("crysearch.potentials.deep_potential", "DeepPotential"),
     "schnet": ("crysearch.potentials.schnet", "SchNetPotential"),
 }
 
