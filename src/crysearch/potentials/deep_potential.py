@@ -165,6 +165,12 @@ class DeepPotential(TrainablePotential):
                 f"{self.neurons[-1]}; lower it."
             )
         self.fitting_neurons = _counts("fitting_neurons", fitting_neurons)
+        if self.fitting_neurons[0] in (self._width, 2 * self._width):
+            raise TrainingError(
+                f"fitting_neurons begin with {self.fitting_neurons[0]}, as many as the descriptor "
+                f"has, {self._width}, or twice; DeePMD-kit's backends then make different networks "
+                "of it: take another number."
+            )
         self.neighbours = None if neighbours is None else _counts("neighbours", neighbours)
         if self.neighbours is not None and len(self.neighbours) != len(self.elements):
             raise TrainingError(
@@ -204,13 +210,16 @@ class DeepPotential(TrainablePotential):
         """Weights, biases and time steps of one member."""
         sizes = [1, *self.neurons]
         embedding = sum((a + 1) * b for a, b in pairwise(sizes))
-        columns = self.axis_neurons if self.descriptor == "se_e2_a" else 1
-        sizes = [self.neurons[-1] * columns, *self.fitting_neurons]
+        sizes = [self._width, *self.fitting_neurons]
         fitting = sum((a + 1) * b for a, b in pairwise(sizes))
-        # A time step for each output of a layer that adds its input, from the second layer on.
-        pairs = pairwise(sizes[1:])
-        steps = sum(b for a, b in pairs if b in (a, 2 * a))
+        # A time step for each output of a layer that adds its input.
+        steps = sum(b for a, b in pairwise(sizes) if b in (a, 2 * a))
         return len(self.elements) * (embedding + fitting + steps + sizes[-1] + 1)
+
+    @property
+    def _width(self) -> int:
+        """Numbers in the descriptor of an atom."""
+        return self.neurons[-1] * (self.axis_neurons if self.descriptor == "se_e2_a" else 1)
 
     @property
     def is_fitted(self) -> bool:
@@ -236,6 +245,7 @@ class DeepPotential(TrainablePotential):
             "precision": "float64",
         }
         return {
+            "type": "standard",
             "type_map": list(self.elements),
             "descriptor": descriptor,
             "fitting_net": fitting,

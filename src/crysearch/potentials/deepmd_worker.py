@@ -227,7 +227,8 @@ class Member:
             definition[part]["seed"] = seed
         self.definition = definition
         self.model = get_model(json.loads(json.dumps(definition)))
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        # Some are empty, for tables that are not used here.
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad and p.numel()]
         self.adam = torch.optim.Adam(self.parameters, lr=request["learning_rate"])
 
     def learn_statistics(self, request: dict[str, Any], arrays: Arrays) -> None:
@@ -252,6 +253,8 @@ class Member:
                 }
             )
         self.model.atomic_model.compute_or_load_stat(lambda: samples)
+        # The PyTorch backend does not scale energies, but TensorFlow's does after a conversion.
+        self.model.atomic_model.out_std.fill_(1.0)
 
     def epoch(self, number: int, given: list[Crystal], labels: Labels, loss: Loss) -> float:
         """Go through what it learns from; the weighted loss, taken while the weights change."""
