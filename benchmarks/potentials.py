@@ -7,9 +7,9 @@ The file holds crystals with energies and forces, as `ase.io.read` takes them. T
 the last ``--test`` are held out, and the first 50, 100, ... trained on; a tenth of these is each
 member's validation set. Printed are means over the seeds ± their standard deviation: errors of the
 committee's mean on what was held out, of the energies in meV/atom and of the components of the
-forces in eV/Å, and the CPU seconds of a training, which uses one thread (that of DeePMD-kit's process
-included, and its start). The first line is the
-error of the one constant that knows nothing of the structure: the mean energy per atom, no forces.
+forces in eV/Å, and the CPU seconds of a training, which uses one thread; with DeePMD-kit, those of
+its process, start included. The first line is the error of the one constant that knows nothing of
+the structure: the mean energy per atom, no forces.
 """
 
 from __future__ import annotations
