@@ -8,6 +8,7 @@ import yaml
 from crysearch.deployment import check_machine
 from crysearch.deployment.check_machine import (
     check_api_key,
+    check_deepmd,
     check_device,
     check_disk,
     check_engines,
@@ -55,6 +56,18 @@ def test_an_engine_that_runs_a_program_looks_for_it_where_the_settings_say(place
     (finding,) = check_engines()
     assert finding.state is State.ok
     assert finding.message == "espresso: quantum-espresso 9.9"
+
+
+def test_deepmd_kit_that_is_not_installed_is_no_failure(place, monkeypatch):
+    monkeypatch.delenv("CRYSEARCH_DEEPMD_PYTHON", raising=False)
+    monkeypatch.setattr(check_machine, "find_spec", lambda name: None)
+    (finding,) = check_deepmd()
+    assert finding.state is State.absent
+    assert "deepmd-kit" in finding.advice
+    monkeypatch.setenv("CRYSEARCH_DEEPMD_PYTHON", "/bin/true")
+    (finding,) = check_deepmd()
+    assert finding.state is State.warning
+    assert "/bin/true cannot import DeePMD-kit" in finding.message
 
 
 def test_a_device_that_is_not_there_fails(place, monkeypatch):

@@ -21,6 +21,7 @@ from crysearch.deployment.check_database import (
 )
 from crysearch.deployment.check_machine import (
     check_api_key,
+    check_deepmd,
     check_device,
     check_disk,
     check_engines,
@@ -64,6 +65,7 @@ def doctor(
         ("job store", check_job_store),
         ("queue", check_queue),
         ("engine", check_engines),
+        ("potential", check_deepmd),
         ("device", check_device),
         ("VASP", check_vasp),
         ("Materials Project", partial(check_api_key, online)),

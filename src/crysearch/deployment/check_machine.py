@@ -12,7 +12,7 @@ from pathlib import Path
 from crysearch.deployment.findings import Finding, State
 from crysearch.deployment.project import fireworks_config, project_folder, read_yaml
 from crysearch.deployment.queues import FIREWORKS_TYPE, SUBMIT_COMMAND, Queue, detect_queue
-from crysearch.errors import RelaxationError
+from crysearch.errors import RelaxationError, TrainingError
 from crysearch.relaxation.registry import RelaxerInfo, available_relaxers, create_relaxer
 from crysearch.settings import load_settings
 from crysearch.spec_parts import RelaxationSpec
@@ -47,6 +47,30 @@ def _check_program(engine: RelaxerInfo) -> Finding:
         return Finding("engine", State.absent, f"{engine.name}: {error}", engine.install)
     name, version = provenance["package"], provenance["package_version"]
     return Finding("engine", State.ok, f"{engine.name}: {name} {version}")
+
+
+def check_deepmd() -> Iterator[Finding]:
+    """Whether the potential of DeePMD-kit can be trained, and with which versions."""
+    from crysearch.potentials.deepmd_process import (
+        INSTALL,
+        VARIABLE,
+        deepmd_versions,
+        end_processes,
+    )
+
+    if not os.environ.get(VARIABLE) and find_spec("deepmd") is None:
+        message = "DeePMD-kit: not installed (for the potential deep-potential)"
+        yield Finding("potential", State.absent, message, INSTALL)
+        return
+    try:
+        found = deepmd_versions()
+    except TrainingError as error:
+        yield Finding("potential", State.warning, f"DeePMD-kit: {error}", INSTALL)
+    else:
+        message = f"DeePMD-kit {found['deepmd-kit']}, with PyTorch {found['torch']}"
+        yield Finding("potential", State.ok, message)
+    finally:
+        end_processes()
 
 
 def check_device() -> Iterator[Finding]:

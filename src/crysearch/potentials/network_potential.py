@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self
 
 import numpy as np
 import torch
@@ -15,37 +15,16 @@ from crysearch.errors import TrainingError
 from crysearch.generative.checks import check_positive
 from crysearch.generative.training import one_thread, to_tensor, torch_generators
 from crysearch.packing import Packing
-from crysearch.potentials.base import (
-    MINIMUM_CONFIGURATIONS,
-    Checkpoint,
-    Prediction,
-    Progress,
-    TrainablePotential,
-)
+from crysearch.potentials.base import Checkpoint, Prediction, Progress, TrainablePotential
 from crysearch.potentials.configuration import Configuration, Crystal, Failure, as_configurations
 from crysearch.potentials.data import TrainingData, chunks
 from crysearch.potentials.history import FitHistory
+from crysearch.potentials.learnable import P, check_present, configurations_at, learnable
 from crysearch.potentials.networks import Outputs
 from crysearch.potentials.splits import split
 from crysearch.potentials.training import FitSettings, train
 
 PACKING = Packing("crysearch-potential", "potential")
-
-
-class Prepared(Protocol):
-    """Crystals as a potential's networks take them; ``sound`` are the places of those it takes."""
-
-    @property
-    def sound(self) -> NDArray[np.int64]: ...
-    @property
-    def failures(self) -> dict[int, Failure]: ...
-    @property
-    def starts(self) -> NDArray[np.int64]: ...
-    @property
-    def species(self) -> NDArray[np.int64]: ...
-
-
-P = TypeVar("P", bound=Prepared)
 
 
 class NetworkPotential(TrainablePotential, Generic[P]):
@@ -114,19 +93,14 @@ class NetworkPotential(TrainablePotential, Generic[P]):
     ) -> FitHistory:
         """See `TrainablePotential.fit`."""
         seed = settings.seed
-        sound, prepared = self._learnable("configurations", configurations)
-        absent = set(range(len(self.elements))) - set(prepared.species.tolist())
-        if absent:
-            raise TrainingError(
-                f"elements hold {', '.join(self.elements[place] for place in sorted(absent))}, "
-                "which none of the configurations has; leave it out, or add configurations."
-            )
+        sound, prepared = learnable("configurations", configurations, self._prepare)
+        check_present(self.elements, prepared.species)
         if isinstance(validation, (int, float)):
             fraction = check_positive("validation", validation, below=1.0)
             train_rows, validation_rows = split(len(sound), fraction, self.members, seed)
             others, other_prepared = sound, None
         else:
-            others, other_prepared = self._learnable("validation", validation, lowest=1)
+            others, other_prepared = learnable("validation", validation, self._prepare, lowest=1)
             train_rows = [np.arange(len(sound))] * self.members
             validation_rows = [np.arange(len(others))] * self.members
         scaling = self._scale(sound, prepared)
@@ -178,32 +152,6 @@ class NetworkPotential(TrainablePotential, Generic[P]):
             weights=settings.weights,
         )
 
-    def _learnable(
-        self, field: str, crystals: Sequence[Crystal], lowest: int = MINIMUM_CONFIGURATIONS
-    ) -> tuple[list[Configuration], P]:
-        """The configurations that can be learned from, with the inputs of the networks."""
-        given = as_configurations(crystals)
-        unknown = [
-            place
-            for place, c in enumerate(given)
-            if isinstance(c, Configuration) and c.energy is None
-        ]
-        if unknown:
-            raise TrainingError(
-                f"{field}[{unknown[0]}] has no energy ({len(unknown)} of {len(given)} have none); "
-                "give only configurations that have been calculated."
-            )
-        prepared = self._prepare(given)
-        if len(prepared.sound) < lowest:
-            first = next(iter(prepared.failures.items()), None)
-            raise TrainingError(
-                f"{field} hold {len(prepared.sound)} configurations that can be learned from, and "
-                f"at least {lowest} are needed"
-                + (f" (number {first[0]}: {first[1].detail})" if first else "")
-                + "; give more."
-            )
-        return _at(given, prepared.sound), prepared
-
     def evaluate(self, structures: Sequence[Crystal]) -> list[Prediction | Failure]:
         """Return energies, forces and stresses; see `TrainablePotential.evaluate`."""
         if self._scaling is None:
@@ -227,7 +175,9 @@ class NetworkPotential(TrainablePotential, Generic[P]):
             atomic = outputs.atomic.numpy() + scaling["references"][prepared.species]
             forces, virials = outputs.forces.numpy(), outputs.virials.numpy()
             hidden = [values.numpy() for values in outputs.hidden]
-        volumes = [configuration.volume for configuration in _at(given, prepared.sound)]
+        volumes = [
+            configuration.volume for configuration in configurations_at(given, prepared.sound)
+        ]
         for number, place in enumerate(prepared.sound):
             part = slice(prepared.starts[number], prepared.starts[number + 1])
             stresses = virials[:, number][:, [[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
@@ -267,9 +217,3 @@ class NetworkPotential(TrainablePotential, Generic[P]):
             ) from error
         potential._scaling = scaling
         return potential
-
-
-def _at(given: list[Configuration | Failure], places: NDArray[np.int64]) -> list[Configuration]:
-    """The configurations at some places, where there are no failures."""
-    chosen = (given[place] for place in places)
-    return [configuration for configuration in chosen if isinstance(configuration, Configuration)]

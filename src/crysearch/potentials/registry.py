@@ -13,6 +13,7 @@ from crysearch.potentials.base import TrainablePotential
 _POTENTIALS = {
     "behler-parrinello": ("crysearch.potentials.behler_parrinello", "BehlerParrinelloPotential"),
     "gaussian-process": ("crysearch.potentials.gaussian_process", "GaussianProcessPotential"),
+    "deep-potential": ("crysearch.potentials.deep_potential", "DeepPotential"),
     "schnet": ("crysearch.potentials.schnet", "SchNetPotential"),
 }
 

@@ -194,13 +194,14 @@ def test_a_fit_that_is_not_possible_is_recorded_and_the_others_go_on(records) ->
 
 
 def test_too_few_frames_end_the_study_with_a_reason(records) -> None:
-    # Runs that explode at once leave too few frames.
-    hot = {"pool.temperatures": [1400, 1500], "pool.maximum_temperature": 1510.0}
-    study = STUDY.with_changes({**hot, "melt": None})
-    with pytest.raises(DatasetError, match=r"frames, 12 needed .*exploded"):
+    # A run that explodes at once leaves too few frames.
+    model = {**SMALL_SELECTION["models"][0], "sizes": [60]}
+    change = {"pool.maximum_temperature": 1510.0, "models": [model], "melt": None}
+    study = STUDY.with_changes(change)
+    with pytest.raises(DatasetError, match=r"frames, 60 needed .*1 exploded"):
         run_selection_study(study)
     document = records.get("selection_studies", selection_study_id(study.identifier))
-    assert document["status"] == "failed" and "12 needed" in document["reason"]
+    assert document["status"] == "failed" and "60 needed" in document["reason"]
 
 
 def test_workers_find_the_same(records, tmp_path, monkeypatch) -> None:
