@@ -8,8 +8,8 @@ same power spectra in Rust, with derivatives by positions and strain written out
 Evaluation needs no more than energies, forces and stress; the third line of each crystal is the
 seconds for these from derivatives of the energy by the features, which we pull back, and for which
 featomic's derivatives are multiplied. Both work on one thread (printed is processor time), with 8
-radial functions, L = 6 and 5 Å. Printed are milliseconds and the largest difference of the normalised
-kernels.
+radial functions, L = 6 and 5 Å. Printed are milliseconds, and the largest difference of the
+normalised kernels.
 """
 
 from __future__ import annotations
