@@ -87,8 +87,8 @@ class GaussianProcessPotential(TrainablePotential):
         radial: int = 8,
         angular: int = 6,
         smoothing: float = 1.0,
-        decay: float | None = 3.0,
-        power: int = 4,
+        decay: float | None = 2.0,
+        power: int = 2,
         members: int = 5,
     ) -> None:
         self.soap = SoapFeatures(
