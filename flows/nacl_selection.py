@@ -42,7 +42,7 @@ def build_study(full: bool = False, seeds: int | None = None) -> SelectionStudyS
     ----------
     full
         512 configurations for the network and 128 for the Gaussian process, five seeds, and 1,000
-        atoms for 100 ps; otherwise 128 and 64, three seeds, and 216 atoms for 8 ps.
+        atoms for 100 ps; otherwise 128 and 64, three seeds, and 216 atoms for 6 ps.
     seeds
         Another number of choices and fits.
     """
@@ -79,7 +79,11 @@ def build_study(full: bool = False, seeds: int | None = None) -> SelectionStudyS
                 },
                 {
                     "name": "gaussian-process",
-                    "potential": {"model": "gaussian-process", "loss": loss},
+                    "potential": {
+                        "model": "gaussian-process",
+                        "architecture": {"radial": 6, "angular": 4},
+                        "loss": loss,
+                    },
                     "sizes": [32, 128] if full else [16, 64],
                 },
             ],
@@ -93,8 +97,8 @@ def build_study(full: bool = False, seeds: int | None = None) -> SelectionStudyS
                 },
                 **engine,
                 "temperatures": [1400],
-                "equilibration_steps": 10_000 if full else 2500,
-                "steps": 50_000 if full else 4000,
+                "equilibration_steps": 10_000 if full else 2000,
+                "steps": 50_000 if full else 3000,
                 "sample_every": 20,
                 "frames": 20,
             },
