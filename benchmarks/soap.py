@@ -5,8 +5,8 @@
 
 featomic (the successor of librascal: Musil et al., J. Chem. Phys. 154, 114109 (2021)) makes the
 same power spectra in Rust, with derivatives by positions and strain written out, as fits need them.
-Evaluation needs no more than energies, forces and stress; the third line of each crystal is the time
-for these from derivatives of the energy by the features, which we pull back, and for which
+Evaluation needs no more than energies, forces and stress; the third line of each crystal is time
+for these, from derivatives of the energy by the features, which we pull back, and for which
 featomic's derivatives are multiplied. Both work on one thread, with 8 radial functions, L = 6 and
 5 Å. Printed are milliseconds of processor time and the largest difference of the normalised
 kernels.
