@@ -5,11 +5,11 @@
 
 featomic (the successor of librascal: Musil et al., J. Chem. Phys. 154, 114109 (2021)) makes the
 same power spectra in Rust, with derivatives by positions and strain written out, as fits need them.
-Evaluation needs no more than energies, forces and stress; the third line of each crystal is the
-seconds for these from derivatives of the energy by the features, which we pull back, and for which
-featomic's derivatives are multiplied. Both work on one thread (printed is processor time), with 8
-radial functions, L = 6 and 5 Å. Printed are milliseconds, and the largest difference of the
-normalised kernels.
+Evaluation needs no more than energies, forces and stress; the third line of each crystal is time
+for these, from derivatives of the energy by the features, which we pull back, and for which
+featomic's derivatives are multiplied. Both work on one thread, with 8 radial functions, L = 6 and
+5 Å. Printed are milliseconds of processor time and the largest difference of the normalised
+kernels.
 """
 
 from __future__ import annotations
