@@ -23,7 +23,6 @@ from crysearch.errors import TrainingError
 from crysearch.generative.checks import check_count, check_positive
 from crysearch.packing import Packing
 from crysearch.potentials.base import (
-    MINIMUM_CONFIGURATIONS,
     Checkpoint,
     Prediction,
     Progress,
@@ -32,8 +31,9 @@ from crysearch.potentials.base import (
 from crysearch.potentials.configuration import Configuration, Crystal, Failure, as_configurations
 from crysearch.potentials.data import chunks, energy_scaling
 from crysearch.potentials.history import FitHistory, LossWeights
-from crysearch.potentials.learning import check_present, learnable
+from crysearch.potentials.learnable import check_present, learnable
 from crysearch.potentials.network_potential import PACKING
+from crysearch.potentials.pairs import PairedCrystals, find_pairs
 from crysearch.potentials.soap import SoapFeatures
 from crysearch.potentials.sparse import (
     Reduced,
@@ -165,18 +165,16 @@ class GaussianProcessPotential(TrainablePotential):
                     f"{field} is {value!r}, but the potential {self.name!r} is fitted by linear "
                     "least squares and takes none; leave it out."
                 )
-        sound, places, failures = learnable(
-            "configurations", configurations, self.elements, self.cutoff, MINIMUM_CONFIGURATIONS
-        )
-        check_present(self.elements, sound)
+        sound, paired = learnable("configurations", configurations, self._paired)
+        check_present(self.elements, paired.species)
+        places, failures = paired.sound, paired.failures
         others, other_places, other_failures = sound, places, dict[int, Failure]()
         if isinstance(validation, (int, float)):
             fraction = check_positive("validation", validation, below=1.0)
             rows = split(len(sound), fraction, self.members, seed)
         else:
-            others, other_places, other_failures = learnable(
-                "validation", validation, self.elements, self.cutoff, 1
-            )
+            others, checking = learnable("validation", validation, self._paired, lowest=1)
+            other_places, other_failures = checking.sound, checking.failures
             rows = (
                 [np.arange(len(sound))] * self.members,
                 [np.arange(len(others))] * self.members,
@@ -223,6 +221,9 @@ class GaussianProcessPotential(TrainablePotential):
             maximum_epochs=int(epochs),
             weights=weights,
         )
+
+    def _paired(self, given: Sequence[Configuration | Failure]) -> PairedCrystals:
+        return find_pairs(given, self.elements, self.cutoff)
 
     def _reduce(
         self,
