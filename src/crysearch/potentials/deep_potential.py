@@ -21,7 +21,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -55,8 +55,8 @@ from crysearch.potentials.training import FitSettings
 Descriptor = Literal["se_e2_a", "se_e2_r"]
 Arrays = dict[str, NDArray[Any]]
 
-#: Adam's, where none is given.
-BATCH_SIZE, LEARNING_RATE = 4, 5e-3
+#: Adam's learning rate, and atoms of a batch, as DeePMD-kit has them; where none is given.
+LEARNING_RATE, BATCH_ATOMS = 5e-3, 32
 #: Room for more neighbours than any atom has in training, as a factor.
 ROOM = 1.3
 # Atoms and pairs of the crystals that are evaluated at once.
@@ -143,9 +143,9 @@ class DeepPotential(TrainablePotential):
         axis_neurons: int = 8,
         fitting_neurons: Sequence[int] = (60, 60, 60),
         neighbours: Sequence[int] | None = None,
-        energy_prefactors: Sequence[float] = (0.02, 1.0),
-        force_prefactors: Sequence[float] = (1000.0, 1.0),
-        virial_prefactors: Sequence[float] = (0.02, 1.0),
+        energy_prefactors: Sequence[float] = (0.1, 1.0),
+        force_prefactors: Sequence[float] = (100.0, 1.0),
+        virial_prefactors: Sequence[float] = (0.1, 1.0),
         final_rate: float = 0.01,
         members: int = 5,
     ) -> None:
@@ -278,8 +278,8 @@ class DeepPotential(TrainablePotential):
     ) -> FitHistory:
         """Train all members with Adam; see `TrainablePotential.fit`.
 
-        Batches are of 4 and the learning rate begins with 5e-3, unless given; it falls over
-        `epochs` as a whole. The prefactors of this potential decide what is trained; `weights`
+        Batches are of about 32 atoms and the learning rate begins with 5e-3, unless given; it falls
+        over `epochs` as a whole. The prefactors of this potential decide what is trained; `weights`
         measure the losses of the history, and so choose the best epoch, and their `energy_scale`
         counts in both.
         """
@@ -287,7 +287,7 @@ class DeepPotential(TrainablePotential):
             LossWeights() if weights is None else weights,
             epochs,
             "adam",
-            BATCH_SIZE if batch_size is None else batch_size,
+            1 if batch_size is None else batch_size,
             LEARNING_RATE if learning_rate is None else learning_rate,
             patience,
             checkpoint_every,
@@ -295,6 +295,9 @@ class DeepPotential(TrainablePotential):
         )
         sound, prepared = learnable("configurations", configurations, self._prepare)
         check_present(self.elements, prepared.species)
+        if batch_size is None:
+            atoms = len(prepared.species) / len(sound)
+            settings = replace(settings, batch_size=math.ceil(BATCH_ATOMS / atoms))
         others, checking = sound, prepared
         if isinstance(validation, (int, float)):
             fraction = check_positive("validation", validation, below=1.0)
