@@ -126,6 +126,11 @@ class DynamicsSpec(WholeSpec):
     maximum_volume_ratio: Annotated[float, Field(gt=1)] = Field(
         4.0, description="A run has exploded at this volume, relative to the initial one."
     )
+    maximum_energy_drift: PositiveFloat = Field(
+        1e-4,
+        description="`nve`: a run whose total energy drifts faster is marked as not conserving it, "
+        "eV per atom and ps.",
+    )
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = Field(
         0, description="Every random draw derives from it."
     )

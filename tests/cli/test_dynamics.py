@@ -66,6 +66,8 @@ def test_from_a_specification_to_a_data_set(crysearch: Command, tmp_path: Path) 
     assert "1 of 2 runs" in crysearch("dynamics", "show", one)
     frames = json.loads(crysearch("dynamics", "show", one, "--frames", "--format", "json"))
     assert [frame["step"] for frame in frames] == [0, 20, 40]
+    crysearch("export", frames[1]["_id"][:12], "--format", "cif", "-o", "frame.cif")
+    assert len(ase.io.read(tmp_path / "frame.cif")) == 4
     hot = crysearch("dynamics", "show", "copper", "--filter", "time>0.1", "--format", "csv")
     assert len(hot.splitlines()) == 3
     assert "wrote 11 frames" in crysearch("dynamics", "export", one, "--to", "run.traj")

@@ -108,7 +108,14 @@ def test_energy_drift_is_of_nve_alone(place: Path) -> None:
     workflow.run_dynamics(nve)
     with open_records(place) as records:
         [row] = records.find("trajectories")
-    assert abs(row["energy_drift"]) < 1e-3 and row["target_pressure"] is None
+        assert abs(row["energy_drift"]) < 1e-3 and row["target_pressure"] is None
+        strict = nve.with_changes({"maximum_energy_drift": abs(row["energy_drift"]) / 2})
+        loose = nve.with_changes({"maximum_energy_drift": abs(row["energy_drift"]) * 2})
+        for spec, conserved in ((strict, False), (loose, True)):
+            identifier = workflow.run_dynamics(spec)["dynamics"]
+            [again] = workflow.summary_of(records, identifier)
+            assert again["energy_drift"] == row["energy_drift"]
+            assert again["energy_conserved"] is conserved
 
 
 class Broken(AseRelaxer):

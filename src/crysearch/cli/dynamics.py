@@ -51,6 +51,7 @@ _RUNS = {
     "mean_volume_per_atom": "volume (Å³/atom)",
     "mean_density": "density (g/cm³)",
     "energy_drift": "drift (eV/atom/ps)",
+    "energy_conserved": "conserved",
     "failure": "reason",
 }
 _AVERAGES = {

@@ -73,7 +73,9 @@ def export(
     with common.reading() as records:
         if identifier is not None:
             _, document = common.find_document(
-                records, identifier, collections=("relaxations", "candidates", "references")
+                records,
+                identifier,
+                collections=("relaxations", "candidates", "references", "frames"),
             )
             found = [document]
         else:

@@ -298,7 +298,8 @@ def _run(
     for done, _ in enumerate(dynamics.irun(before + settings.steps)):
         step = done - before
         temperature = internal_temperature(numbers, atoms.get_velocities() * fs)
-        close = step % looked_at == 0
+        kept = step >= 0 and step % settings.sample_every == 0
+        close = kept or not done or step % looked_at == 0
         exploded = runaway(
             settings,
             temperature=temperature,
@@ -310,7 +311,7 @@ def _run(
         )
         if exploded is not None:
             return exploded
-        if step >= 0 and step % settings.sample_every == 0:
+        if kept:
             sampled.add(atoms, step, settings.timestep, temperature)
         if settings.final_temperature is not None:
             _retarget(dynamics, settings.target_temperature(step + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -103,6 +104,7 @@ def trajectory_document(
     seconds: float,
     averages: Mapping[str, Facts | None] | None = None,
     energy_drift: float | None = None,
+    energy_conserved: bool | None = None,
     final_structure: Structure | None = None,
     failure: str | None = None,
     failure_detail: str | None = None,
@@ -152,6 +154,7 @@ def trajectory_document(
         "duration": duration,
         **{name: shape(Average, known.get(name)) for name in _AVERAGES},
         "energy_drift": energy_drift,
+        "energy_conserved": energy_conserved,
         "final_structure": None
         if final_structure is None
         else structure_dictionary(final_structure),
@@ -269,7 +272,7 @@ def resolve_trajectories(store: RecordStore, which: str) -> list[dict[str, Any]]
     RecordsError
         There is none.
     """
-    if which:
+    if re.fullmatch("[0-9a-f]{4,24}", which):
         # A range instead of a pattern: it uses the index.
         query = {"_id": {"$gte": which, "$lt": which + "\uffff"}}
         found = store.find("trajectories", query, limit=2)

@@ -40,7 +40,8 @@ class TrajectoryDocument(SharedDocument, StructureFields):
     Temperatures are in K, pressures in GPa, times in ps (``timestep`` in fs). ``temperature`` and
     the other averages are over all ``frames``, null if there are none; means of a run with a
     ramp have no errors. ``energy_drift`` is the slope of the total energy, eV per atom and ps, in
-    NVE. ``final_structure`` is the last frame.
+    NVE, and ``energy_conserved`` whether it is within what the specification allows.
+    ``final_structure`` is the last frame.
     """
 
     dynamics: str
@@ -66,6 +67,7 @@ class TrajectoryDocument(SharedDocument, StructureFields):
     mean_volume_per_atom: Average | None
     mean_density: Average | None
     energy_drift: float | None
+    energy_conserved: bool | None
     final_structure: dict[str, Any] | None
     blob_id: str
     blob_sha256: str

@@ -23,7 +23,8 @@ Row = dict[str, Any]
 _SUMMARY = (
     *("target_temperature", "target_pressure", "status", "failure", "frames", "duration"),
     *("temperature", "pressure", "potential_energy_per_atom", "total_energy_per_atom"),
-    *("mean_volume_per_atom", "mean_density", "energy_drift", "propagator", "seconds"),
+    *("mean_volume_per_atom", "mean_density", "energy_drift", "energy_conserved"),
+    *("propagator", "seconds"),
 )
 
 
@@ -71,6 +72,7 @@ def run_state_point(
     with progress_bar(f"Dynamics, {place}", total, "steps") as bar:
         trajectory = propagator.run(structure, settings, progress=bar.update)
     data = trajectory.to_bytes()
+    drift = _drift(trajectory, spec)
     document = dynamics.trajectory_document(
         dynamics=identifier,
         engine=spec.engine,
@@ -89,7 +91,8 @@ def run_state_point(
         duration=float(trajectory.times[-1]) if len(trajectory) else 0.0,
         seconds=time.perf_counter() - started,
         averages=_averages(trajectory, spec),
-        energy_drift=_drift(trajectory, spec),
+        energy_drift=drift,
+        energy_conserved=None if drift is None else abs(drift) <= spec.maximum_energy_drift,
         final_structure=trajectory.frame(-1) if len(trajectory) else None,
         provenance=propagator.provenance,
     )

@@ -1,0 +1,87 @@
+"""How molecular dynamics and its runs are found and read."""
+
+from __future__ import annotations
+
+import pytest
+from pymatgen.core import Lattice, Structure
+
+from crysearch.errors import RecordsError
+from crysearch.records import RecordStore, dynamics
+
+CELL = Structure(Lattice.cubic(3), ["Cu"] * 2, [[0, 0, 0], [0.5] * 3])
+
+
+def asked(store: RecordStore, name: str, steps: int) -> str:
+    document = dynamics.dynamics_document(
+        name=name,
+        spec={},
+        asked={"steps": steps},
+        structure=CELL,
+        engine="ase:emt",
+        ensemble="npt",
+        state_points=[[300, 0]],
+    )
+    store.upsert("dynamics", [document])
+    return str(document["_id"])
+
+
+def run(store: RecordStore, of: str, temperature: float, pressure: float = 0.0) -> str:
+    document = dynamics.trajectory_document(
+        dynamics=of,
+        engine="ase:emt",
+        propagator="ase:emt",
+        ensemble="npt",
+        structure=CELL,
+        temperature=temperature,
+        pressure=pressure,
+        settings={"timestep": 1.0, "steps": 1},
+        seed=1,
+        status="finished",
+        blob=b"frames",
+        frames=0,
+        duration=0.0,
+        seconds=0.0,
+    )
+    store.put_blob(document["blob_id"], b"frames")
+    store.upsert("trajectories", [document])
+    return str(document["_id"])
+
+
+def test_by_name_and_by_the_beginning_of_an_id(store: RecordStore) -> None:
+    with pytest.raises(RecordsError, match="There is no molecular dynamics in"):
+        dynamics.resolve_dynamics(store, "copper")
+    first, second = asked(store, "copper", 1), asked(store, "copper", 2)
+    with pytest.raises(RecordsError, match="Several have the name 'copper'"):
+        dynamics.resolve_dynamics(store, "copper")
+    assert dynamics.resolve_dynamics(store, second[:12])["_id"] == second
+    with pytest.raises(RecordsError, match="No molecular dynamics has the name ''"):
+        dynamics.resolve_dynamics(store, "")
+    with pytest.raises(RecordsError, match="has no run yet"):
+        dynamics.resolve_trajectories(store, first)
+    hot, cold = run(store, first, 900), run(store, first, 300, 5)
+    run(store, second, 300)
+    found = dynamics.resolve_trajectories(store, first)
+    assert [one["_id"] for one in found] == [cold, hot]
+    assert [one["_id"] for one in dynamics.resolve_trajectories(store, hot[:12])] == [hot]
+
+
+def test_frames_that_are_gone_or_others(store: RecordStore) -> None:
+    identifier = run(store, asked(store, "copper", 1), 300)
+    [document] = dynamics.resolve_trajectories(store, identifier)
+    assert dynamics.trajectory_bytes(store, document) == b"frames"
+    store.put_blob(document["blob_id"], b"others")
+    with pytest.raises(RecordsError, match="another checksum"):
+        dynamics.trajectory_bytes(store, document)
+    store.delete_blob(document["blob_id"])
+    with pytest.raises(RecordsError, match="are gone"):
+        dynamics.trajectory_bytes(store, document)
+
+
+def test_what_tells_runs_and_frames_apart() -> None:
+    of = dynamics.dynamics_id({"steps": 1}, CELL)
+    assert of != dynamics.dynamics_id({"steps": 2}, CELL)
+    assert of != dynamics.dynamics_id({"steps": 1}, CELL * (2, 1, 1))
+    ids = {dynamics.trajectory_id(of, t, p) for t in (300, 301) for p in (0, 1)}
+    assert len(ids) == 4 and dynamics.trajectory_id(of, 300, 0) in ids
+    assert dynamics.trajectory_id(of, 300, 0) == dynamics.trajectory_id(of, 300.0, 0.0)
+    assert len({dynamics.frame_id("t", index) for index in range(3)}) == 3
