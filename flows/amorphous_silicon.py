@@ -37,13 +37,18 @@ SI_SI = ("Si", "Si")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the glass is made; temperatures in K, times in ps, rate in K/ps."""
+    """How the glass is made; temperatures in K, times in ps, rate in K/ps, density in g/cm³.
+
+    With a density, melt and quench are at constant volume, otherwise at no pressure; the glass is
+    sampled at no pressure in any case.
+    """
 
     repeats: int = 4
     melting_temperature: float = 3500.0
     liquid_temperature: float = 2000.0
     final_temperature: float = 300.0
     rate: float = 10.0
+    density: float | None = None
     melting: float = 10.0
     liquid: float = 10.0
     sampling: float = 10.0
@@ -127,10 +132,15 @@ def melt_and_quench(
     warmed = stage("crystal", crystal, 0, "npt", final, protocol.sampling)
     reference = stage("crystal, sampled", warmed, 1, "npt", final, protocol.sampling)
     # At constant volume: far above the melting point, at no pressure, it would boil.
-    melted = stage("melting", crystal, 2, "nvt", hot, protocol.melting)
+    before = crystal
+    if protocol.density is not None:
+        volume = crystal.volume * float(crystal.density) / protocol.density
+        before = crystal.copy().scale_lattice(volume)
+    melted = stage("melting", before, 2, "nvt", hot, protocol.melting)
     cooled = stage("cooling the liquid", melted, 3, "nvt", hot, protocol.liquid, liquid)
-    relaxed = stage("liquid", cooled, 4, "npt", liquid, protocol.liquid)
-    quenched = stage("quench", relaxed, 5, "npt", liquid, protocol.quench, final)
+    ensemble: Ensemble = "npt" if protocol.density is None else "nvt"
+    relaxed = stage("liquid", cooled, 4, ensemble, liquid, protocol.liquid)
+    quenched = stage("quench", relaxed, 5, ensemble, liquid, protocol.quench, final)
     return stage("glass", quenched, 6, "npt", final, protocol.sampling), reference
 
 
@@ -208,13 +218,18 @@ def main() -> None:
     parser.add_argument("--engine", default="stillinger-weber", help="who gives the forces")
     parser.add_argument("--repeats", type=int, default=4, help="cubic cells of 8 atoms per edge")
     parser.add_argument("--rate", type=float, default=10.0, help="of the quench, K/ps")
+    parser.add_argument("--density", type=float, help="of the quench, g/cm³; else no pressure")
     parser.add_argument("--timestep", type=float, default=2.0, help="fs")
     parser.add_argument("--seed", type=int, default=0, help="of every random draw")
     parser.add_argument("--figure", type=Path, help="file for the figure")
     parser.add_argument("--trajectory", type=Path, help="file for the frames (.extxyz, .traj)")
     given = parser.parse_args()
     protocol = Protocol(
-        repeats=given.repeats, rate=given.rate, timestep=given.timestep, seed=given.seed
+        repeats=given.repeats,
+        rate=given.rate,
+        density=given.density,
+        timestep=given.timestep,
+        seed=given.seed,
     )
     glass, crystal = melt_and_quench(create_propagator(given.engine), protocol)
     made = Structural.of(given.engine, glass)

@@ -70,3 +70,12 @@ def test_a_run_that_explodes_stops_the_flow():
 
     with pytest.raises(DynamicsError, match=r"crystal: the run exploded \(the temperature rose"):
         amorphous_silicon.melt_and_quench(Wild(), amorphous_silicon.Protocol(repeats=2))
+
+
+def test_a_quench_at_constant_volume():
+    protocol = amorphous_silicon.Protocol(
+        repeats=2, melting=0.2, liquid=0.2, sampling=0.2, rate=5000.0, density=2.2
+    )
+    said: list[str] = []
+    amorphous_silicon.melt_and_quench(create_propagator("stillinger-weber"), protocol, said.append)
+    assert [line for line in said if "2.200 g/cm³" in line] == said[2:6]

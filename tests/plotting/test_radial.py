@@ -36,7 +36,11 @@ def test_networks_have_three_panels(tmp_path):
     heights = [bar.get_height() for bar in counted.patches]
     assert heights == pytest.approx([10, 70, 20] * 2)
     assert len(angular.lines) == 3
-    assert [text.get_text() for text in radial.get_legend().get_texts()] == ["glass", "glass"]
+    legend = radial.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["glass", "glass"]
+    drawn = [line.get_color() for line in angular.lines[:2]]
+    assert [line.get_color() for line in legend.get_lines()] == drawn
+    assert drawn[0] != drawn[1]
 
 
 @pytest.mark.parametrize("count", [0, 7])

@@ -119,7 +119,7 @@ def plot_networks(
         figure = new_figure(9.6, 3.3)
         radial, angular, counted = figure.subplots(1, 3, width_ratios=[1.5, 1.2, 1.0])
         _draw_radial(radial, [network.radial for network in networks])
-        radial.legend([network.label for network in networks], loc="upper right")
+        radial.legend(loc="upper right")
         width = 0.8 / len(networks)
         for place, (network, colour) in enumerate(zip(networks, _COLOURS, strict=False)):
             angular.plot(network.angles.x, network.angles.y, color=colour)
