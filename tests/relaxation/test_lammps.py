@@ -207,7 +207,10 @@ def test_lammps_says_nothing_and_writes_no_file(tmp_path):
         "from ase.build import bulk;"
         "from crysearch.relaxation import create_relaxer;"
         "engine = create_relaxer('born-mayer-nacl');"
-        "engine.evaluate([bulk('NaCl', 'rocksalt', a=5.6)])"
+        "engine.evaluate([bulk('NaCl', 'rocksalt', a=5.6)]);"
+        # What other packages' plugins for LAMMPS leave behind.
+        "import os, sys; assert not {'LD_PRELOAD', 'LAMMPS_PLUGIN_PATH'} & set(os.environ);"
+        "assert 'deepmd' not in sys.modules"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path

