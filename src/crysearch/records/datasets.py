@@ -11,6 +11,7 @@ from pymatgen.core import Structure
 
 from crysearch.errors import RecordsError
 from crysearch.records.documents import Facts, make_document, one_of, vector
+from crysearch.records.meant import only_document
 from crysearch.records.schema_datasets import DatasetStatus, Split
 from crysearch.records.store import Projection, RecordStore
 from crysearch.records.values import (
@@ -209,13 +210,17 @@ def resolve_dataset(store: RecordStore, which: str) -> dict[str, Any]:
     meant = [found for found in known if found["name"] == which] or [
         found for found in known if which and found["_id"].startswith(which)
     ]
-    if len(meant) != 1:
-        trouble = "Several data sets have" if meant else "No data set has"
-        options = ", ".join(f"{found['name']} ({found['_id'][:10]})" for found in meant or known)
-        raise RecordsError(
-            f"{trouble} the name {which!r} or an id that begins so: give one of {options}."
-        )
-    return meant[0]
+    return only_document(
+        store,
+        "datasets",
+        meant,
+        known,
+        several="Several data sets have",
+        none="No data set has",
+        said=f"the name {which!r} or an id that begins so",
+        label=lambda one: one["name"],
+        command="crysearch data list",
+    )
 
 
 def configurations(

@@ -12,6 +12,7 @@ from pymatgen.core import Structure
 
 from crysearch.errors import RecordsError
 from crysearch.records.documents import Facts, make_document, one_of, shape
+from crysearch.records.meant import checked_blob, only_document
 from crysearch.records.schema_dynamics import Average, DynamicsFlowStatus, TrajectoryStatus
 from crysearch.records.store import RecordStore
 from crysearch.records.values import deterministic_id, structure_dictionary, structure_document
@@ -24,7 +25,6 @@ _AVERAGES = (
     "mean_volume_per_atom",
     "mean_density",
 )
-_MOST = 10
 
 
 def dynamics_id(asked: Facts, structure: Structure, search: str | None = None) -> str:
@@ -228,19 +228,17 @@ def resolve_dynamics(store: RecordStore, which: str) -> dict[str, Any]:
         )
     meant = [one for one in known if which and one["_id"].startswith(which)]
     meant = meant or [one for one in known if one["name"] == which]
-    if len(meant) != 1:
-        trouble = "Several have" if meant else "No molecular dynamics has"
-        options = ", ".join(
-            f"{one['_id'][:10]} ({one['name']})" for one in (meant or known)[:_MOST]
-        )
-        raise RecordsError(
-            f"{trouble} the name {which!r} or an id that begins so: give one of {options}; "
-            "`crysearch dynamics list` shows all."
-        )
-    found = store.get("dynamics", meant[0]["_id"])
-    if found is None:
-        raise RecordsError(f"Molecular dynamics {meant[0]['_id']} has just been deleted.")
-    return found
+    return only_document(
+        store,
+        "dynamics",
+        meant,
+        known,
+        several="Several have",
+        none="No molecular dynamics has",
+        said=f"the name {which!r} or an id that begins so",
+        label=lambda one: one["name"],
+        command="crysearch dynamics list",
+    )
 
 
 def trajectories_of(
@@ -292,15 +290,10 @@ def trajectory_bytes(store: RecordStore, document: Mapping[str, Any]) -> bytes:
     RecordsError
         They are no longer there, or are not those that the document is about.
     """
-    data = store.find_blob(document["blob_id"])
-    if data is None:
-        raise RecordsError(
-            f"The frames of trajectory {document['_id']} are gone: delete its document, and run "
-            "the molecular dynamics again."
-        )
-    if hashlib.sha256(data).hexdigest() != document["blob_sha256"]:
-        raise RecordsError(
-            f"The frames of trajectory {document['_id']} have another checksum than its document "
-            "says: delete it, and run the molecular dynamics again."
-        )
-    return data
+    return checked_blob(
+        store,
+        document,
+        "blob_sha256",
+        content="frames of trajectory",
+        way_out="delete its document, and run the molecular dynamics again",
+    )

@@ -9,11 +9,10 @@ from typing import Any
 
 from crysearch.errors import RecordsError
 from crysearch.records.documents import Facts, make_document, one_of, shape
+from crysearch.records.meant import checked_blob, only_document
 from crysearch.records.schema_potentials import LearnedDataset, PotentialOrigin
 from crysearch.records.store import RecordStore
 from crysearch.records.values import deterministic_id
-
-_MOST = 10
 
 
 def potential_id(key: Sequence[Any], search: str | None = None) -> str:
@@ -122,19 +121,17 @@ def resolve_potential(store: RecordStore, which: str) -> dict[str, Any]:
     meant = [found for found in known if which and found["_id"].startswith(which)]
     if not meant:
         meant = _last_cycles(known, which)
-    if len(meant) != 1:
-        trouble = "Several potentials have" if meant else "No potential has"
-        options = ", ".join(
-            f"{one['_id'][:10]} ({_origin(one)})" for one in (meant or known)[:_MOST]
-        )
-        raise RecordsError(
-            f"{trouble} an id, or an active learning, that begins with {which!r}: give one of "
-            f"{options}; `crysearch potential list` shows all."
-        )
-    found = store.get("potentials", meant[0]["_id"])
-    if found is None:
-        raise RecordsError(f"Potential {meant[0]['_id']} has just been deleted.")
-    return found
+    return only_document(
+        store,
+        "potentials",
+        meant,
+        known,
+        several="Several potentials have",
+        none="No potential has",
+        said=f"an id, or an active learning, that begins with {which!r}",
+        label=_origin,
+        command="crysearch potential list",
+    )
 
 
 def potential_weights(store: RecordStore, document: Mapping[str, Any]) -> bytes:
@@ -145,16 +142,13 @@ def potential_weights(store: RecordStore, document: Mapping[str, Any]) -> bytes:
     RecordsError
         They are no longer there, or are not those that the document is about.
     """
-    weights = store.find_blob(document["blob_id"])
-    way_out = "train it again, or import it from a file"
-    if weights is None:
-        raise RecordsError(f"The weights of potential {document['_id']} are gone: {way_out}.")
-    if hashlib.sha256(weights).hexdigest() != document["weights_sha256"]:
-        raise RecordsError(
-            f"The weights of potential {document['_id']} have another checksum than its document "
-            f"says: {way_out}."
-        )
-    return weights
+    return checked_blob(
+        store,
+        document,
+        "weights_sha256",
+        content="weights of potential",
+        way_out="train it again, or import it from a file",
+    )
 
 
 def _last_cycles(known: Sequence[dict[str, Any]], which: str) -> list[dict[str, Any]]:
