@@ -145,13 +145,10 @@ def _short_range_finding(
         melts = [fit["melt"] for fit in _of(fits, model, method, size) if fit["melt"] is not None]
         if melts:
             seen[method] = (sum(_unphysical(melt) for melt in melts), len(melts))
-    whole = [seen[method] for method in WHOLE if method in seen]
-    atomic = seen.get("atomic-energies")
-    if not whole or atomic is None:
+    if "global-energy" not in seen or "atomic-energies" not in seen:
         return None
-    anywhere = any(bad for bad, _ in whole)
-    outcome = "confirmed" if anywhere else "not confirmed"
-    if atomic[0]:
+    outcome = "confirmed" if seen["global-energy"][0] else "not confirmed"
+    if seen["atomic-energies"][0]:
         outcome = "contradicted"
     evidence = "; ".join(f"{method}: {bad} of {all_}" for method, (bad, all_) in seen.items())
     return {
