@@ -31,9 +31,7 @@ def test_data_sets_are_found_by_name_or_id(store: RecordStore) -> None:
     assert [found["name"] for found in datasets.datasets(store)] == ["silicon", "tin", "tin"]
     silicon = datasets.resolve_dataset(store, "silicon")
     assert datasets.resolve_dataset(store, silicon["_id"][:8]) == silicon
-    with pytest.raises(
-        RecordsError, match=r"No data set has the name 'si' .*: give one of .*silicon"
-    ):
+    with pytest.raises(RecordsError, match=r"No data set has the name 'si' .*of .*silicon"):
         datasets.resolve_dataset(store, "si")
     with pytest.raises(RecordsError, match="Several data sets have the name 'tin'"):
         datasets.resolve_dataset(store, "tin")

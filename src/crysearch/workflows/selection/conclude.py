@@ -156,7 +156,7 @@ def _short_range_finding(
         "fits to data selected by atomic energies do not",
         "model": model,
         "outcome": outcome,
-        "evidence": f"liquids with unphysical short distances, or that exploded — {evidence}",
+        "evidence": f"liquids with unphysical short distances, or that ended early — {evidence}",
     }
 
 
