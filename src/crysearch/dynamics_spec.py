@@ -26,11 +26,11 @@ from crysearch.spec import changed_content
 from crysearch.spec_parts import SpecPart, WholeSpec
 from crysearch.validation import describe_errors
 
-_SOURCES = ("reference", "file", "formula")
+_SOURCES = ("reference", "file", "formula", "run")
 
 
 class StartSpec(SpecPart):
-    """The structure that the runs begin with: a known one, a file, or a simple crystal."""
+    """The structure that the runs begin with: known, a file, a simple crystal, or another run's."""
 
     reference: str | None = Field(
         None, description="Id of a bundled known structure, such as `mp-149` (silicon)."
@@ -44,6 +44,10 @@ class StartSpec(SpecPart):
         | None
     ) = Field(None, description="Its structure, as ASE names it.")
     lattice_constant: PositiveFloat | None = Field(None, description="Its lattice constant a, Å.")
+    run: str | None = Field(
+        None,
+        description="Id of a run in the records: goes on from its last frame, with its velocities.",
+    )
     conventional: bool = Field(
         True,
         description="Begin with the conventional cell of `reference` or `formula`, not the "
@@ -68,6 +72,11 @@ class StartSpec(SpecPart):
         if self.formula is None and crystal != (None, None):
             raise ValueError(
                 "prototype and lattice_constant belong to formula — give it, or leave them out"
+            )
+        if self.run is not None and self.repetitions != (1, 1, 1):
+            raise ValueError(
+                f"repetitions {list(self.repetitions)} have no velocities in run {self.run!r} — "
+                "leave them out"
             )
         return self
 
@@ -206,6 +215,6 @@ class DynamicsSpec(WholeSpec):
         content.setdefault("structure", self.structure.model_dump(mode="json", exclude_unset=True))
         sources = {name.removeprefix("structure.") for name in changes} & set(_SOURCES)
         if sources:
-            kept = ("conventional", "repetitions")
+            kept = ("conventional",) if "run" in sources else ("conventional", "repetitions")
             content["structure"] = {k: v for k, v in content["structure"].items() if k in kept}
         return self.build(changed_content(content, changes))

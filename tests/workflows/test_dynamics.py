@@ -358,3 +358,26 @@ def test_a_potential_trained_here_moves_atoms(place: Path) -> None:
         unknown = spec.with_changes({"structure.reference": "mp-1143"})
         with pytest.raises(SpecError, match=r"options\.potential: .* was not trained on"):
             workflow.run_dynamics(unknown)
+
+
+def test_a_run_goes_on_from_the_last_frame_of_another(place: Path) -> None:
+    verlet = {**COPPER, "ensemble": "nve", "temperatures": [300.0], "pressures": [0.0]}
+    spec = DynamicsSpec.build(
+        {**verlet, "structure": {**COPPER["structure"], "repetitions": [2, 1, 1]}}
+    )
+    with open_records(place) as records:
+        ids = []
+        for asked in (spec, spec.with_changes({"steps": 80})):
+            done = workflow.run_dynamics(asked)
+            ids.append(dynamics.trajectories_of(records, done["dynamics"])[0]["_id"])
+        change = {"structure.run": ids[0][:8], "equilibration_steps": 0}
+        done = workflow.run_dynamics(spec.with_changes(change))
+        _, further = workflow.read_trajectory(records, done["dynamics"])
+        _, whole = workflow.read_trajectory(records, ids[1])
+        assert records.get("dynamics", done["dynamics"])["spec"]["structure"]["run"] == ids[0]
+    for name in ("potential_energies", "total_energies", "temperatures"):
+        assert getattr(further, name) == pytest.approx(getattr(whole, name)[10:], abs=1e-9)
+    with pytest.raises(SpecError, match="repetitions"):
+        spec.with_changes({"structure.run": "a", "structure.repetitions": [2, 1, 1]})
+    with pytest.raises(RecordsError, match="No molecular dynamics has the name 'zz'"):
+        workflow.run_dynamics(spec.with_changes({"structure.run": "zz"}))

@@ -19,7 +19,7 @@ from crysearch.workflows.dynamics.starting import (
     Asked,
     make_propagator,
     settle,
-    with_whole_potential,
+    with_whole_ids,
 )
 from crysearch.workflows.jobs import BATCHED, CPU, MPI, config
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
@@ -72,7 +72,7 @@ class DynamicsMaker(Maker):
             It cannot work, with every reason, before any work starts.
         """
         with job_records() as records:
-            asked = settle(with_whole_potential(records, spec))
+            asked = settle(with_whole_ids(records, spec))
             _open(records, asked, "submitted")
         return self._flow(asked)
 
@@ -104,7 +104,7 @@ def run_dynamics(spec: DynamicsSpec) -> dict[str, Any]:
         It cannot work. An engine that fails on the way is a failed run in the records.
     """
     with job_records() as records:
-        asked = settle(with_whole_potential(records, spec))
+        asked = settle(with_whole_ids(records, spec))
         # Its options and data are looked at here, and not first in a job.
         make_propagator(asked.spec.engine, dict(asked.spec.options))
         _open(records, asked, "running")
@@ -137,7 +137,7 @@ def submit_dynamics(spec: DynamicsSpec, launchpad: LaunchPad | None = None) -> S
         It cannot work, or the database does not answer.
     """
     with job_records() as records:
-        asked = settle(with_whole_potential(records, spec))
+        asked = settle(with_whole_ids(records, spec))
         identifier = asked.identifier
         if not _pending(records, asked):
             return Submission(identifier, "complete")

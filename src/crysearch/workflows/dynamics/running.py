@@ -15,6 +15,7 @@ from crysearch.dynamics_spec import DynamicsSpec
 from crysearch.errors import DynamicsError
 from crysearch.records import RecordStore, dynamics
 from crysearch.records.values import structure_from_document
+from crysearch.workflows.dynamics.files import read_trajectory
 from crysearch.workflows.dynamics.starting import make_propagator
 from crysearch.workflows.progress import progress_bar
 
@@ -68,9 +69,12 @@ def run_state_point(
     propagator = make_propagator(spec.engine, dict(spec.options))
     place = f"{temperature:g} K" + (f", {pressure:g} GPa" if spec.ensemble == "npt" else "")
     total = settings.equilibration_steps + settings.steps
+    velocities = None
+    if spec.structure.run is not None:
+        velocities = read_trajectory(records, spec.structure.run)[1].velocities_of_last
     started = time.perf_counter()
     with progress_bar(f"Dynamics, {place}", total, "steps") as bar:
-        trajectory = propagator.run(structure, settings, progress=bar.update)
+        trajectory = propagator.run(structure, settings, velocities, bar.update)
     data = trajectory.to_bytes()
     drift = _drift(trajectory, spec)
     document = dynamics.trajectory_document(

@@ -18,7 +18,8 @@ from crysearch.relaxation.lockstep import LockstepRelaxer
 from crysearch.relaxation.registry import engine_options
 from crysearch.settings import load_settings
 from crysearch.workflows import self_trained
-from crysearch.workflows.context import make_engine
+from crysearch.workflows.context import job_records, make_engine
+from crysearch.workflows.dynamics.files import read_trajectory
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,15 @@ def start_structure(part: StartSpec) -> Structure:
         found = _reference(part.reference)
     elif part.file is not None:
         found = _from_file(part.file)
+    elif part.run is not None:
+        with job_records() as records:
+            document, trajectory = read_trajectory(records, part.run)
+        if not len(trajectory):
+            raise SpecError(
+                f"structure.run: {part.run!r} — it has no frames ({document['failure_detail']}); "
+                "choose another run"
+            )
+        return trajectory.frame(-1)
     else:
         found = _crystal(part)
     if not found.is_ordered:
@@ -128,13 +138,15 @@ def make_propagator(engine: str, options: dict[str, Any]) -> Propagator:
     return AsePropagator(relaxer, evaluation_timeout=load_settings().engine_timeout)
 
 
-def with_whole_potential(records: RecordStore, spec: DynamicsSpec) -> DynamicsSpec:
-    """The specification with the whole id of the potential of which the beginning is given."""
+def with_whole_ids(records: RecordStore, spec: DynamicsSpec) -> DynamicsSpec:
+    """The specification with the whole ids of what it names by their beginnings."""
+    if spec.structure.run is not None:
+        whole = read_trajectory(records, spec.structure.run)[0]["_id"]
+        spec = spec.with_changes({"structure.run": whole})
     which = spec.options.get("potential")
     if spec.engine.rpartition(":")[2] != self_trained.ENGINE or not isinstance(which, str):
         return spec
-    whole = self_trained.whole_id(records, which)
-    return spec.with_changes({"options.potential": whole})
+    return spec.with_changes({"options.potential": self_trained.whole_id(records, which)})
 
 
 def _whole_engine(engine: str) -> str:
@@ -176,8 +188,6 @@ def _engine_problems(spec: DynamicsSpec, symbols: list[str]) -> list[str]:
             f"{', '.join(sorted(info.elements or ()))}"
         ]
     if name == self_trained.ENGINE:
-        from crysearch.workflows.context import job_records
-
         with job_records() as records:
             found = self_trained.problems(records, spec.options, symbols)
         return [line.replace("relaxation.options", "options") for line in found]

@@ -17,7 +17,7 @@ from crysearch.records import RecordStore, dynamics
 from crysearch.records.selection import selection_study_id
 from crysearch.selection_spec import SelectionStudySpec
 from crysearch.workflows.context import make_engine
-from crysearch.workflows.dynamics.starting import settle, with_whole_potential
+from crysearch.workflows.dynamics.starting import settle, with_whole_ids
 from crysearch.workflows.progress import progress_bar
 
 POOL, TEST = "pool", "test"
@@ -93,7 +93,7 @@ def label_pool(records: RecordStore, study: SelectionStudySpec) -> dict[str, Any
 
 
 def _identifier(records: RecordStore, spec: DynamicsSpec) -> str:
-    return settle(with_whole_potential(records, spec)).identifier
+    return settle(with_whole_ids(records, spec)).identifier
 
 
 def _runs(records: RecordStore, spec: DynamicsSpec) -> list[tuple[dict[str, Any], Trajectory]]:

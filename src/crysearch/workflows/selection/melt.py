@@ -24,7 +24,7 @@ from crysearch.records import RecordStore, dynamics
 from crysearch.records.selection import selection_study_id
 from crysearch.records.values import to_binary_vector
 from crysearch.selection_spec import SelectionStudySpec
-from crysearch.workflows.dynamics.starting import settle, with_whole_potential
+from crysearch.workflows.dynamics.starting import settle, with_whole_ids
 from crysearch.workflows.progress import progress_bar
 from crysearch.workflows.selection.fitting import fitted_potential, largest_fit
 
@@ -87,7 +87,7 @@ def _reference(
 ) -> tuple[dict[str, Any], Trajectory]:
     spec = study.melt
     assert spec is not None, "the flow has these jobs only for a study with a liquid"
-    identifier = settle(with_whole_potential(records, spec)).identifier
+    identifier = settle(with_whole_ids(records, spec)).identifier
     key = dynamics.trajectory_id(identifier, *spec.state_points[0])
     document = records.get("trajectories", key)
     assert document is not None, "the dynamics come first"
