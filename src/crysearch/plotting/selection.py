@@ -44,6 +44,8 @@ _MEASURES = {
     "force_error_rms": "root mean square (eV/Å)",
     "force_error_mean": "mean (eV/Å)",
 }
+#: Errors that differ by more than this factor are drawn on a logarithmic axis.
+_DECADE = 5.0
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -120,8 +122,12 @@ def _errors(axes: Axes, groups: Sequence[Document], measure: str) -> None:
             elinewidth=0.8,
             label=method,
         )
+    means = np.array([number(group["measures"][measure]["mean"]) for group in groups])
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    if np.nanmax(means) > _DECADE * np.nanmin(means):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0.0, 2.0 * np.nanmax(means))
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
 
@@ -156,7 +162,9 @@ def plot_selection_liquids(
             f"the study {study['_id']} has no liquid of a fitted potential (field melt of its "
             "fits): run it with melt in its specification, and see how its fits ended"
         )
-    models = list(dict.fromkeys(fit["model"] for fit in run))
+    models = [model for model in _order(study, "model") if model in {f["model"] for f in run}]
+    methods = _order(study, "method")
+    run.sort(key=lambda fit: methods.index(fit["method"]))
     reference = study["melt"]["pairs"]
     with house_style(path):
         figure = new_figure(7.2, 0.6 + 2.2 * len(models))
@@ -171,7 +179,7 @@ def plot_selection_liquids(
                 panel_letter(axes, next(letters))
             row[0].set_title(model, loc="left", pad=14)
         handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(7, len(labels)))
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
         temperature = study["melt"]["temperature"]
         notes = [
             f"molecular dynamics at {temperature:.0f} K; fits to the largest number of "
@@ -184,6 +192,11 @@ def plot_selection_liquids(
             if fit["melt"]["status"] != "finished"
         ]
         return finish(figure, [*notes, *early], path)
+
+
+def _order(study: Document, field: str) -> list[str]:
+    """Models or methods in the order of the study."""
+    return list(dict.fromkeys(group[field] for group in study["groups"]))
 
 
 def _functions(axes: Axes, reference: Document, fits: Sequence[Document]) -> None:

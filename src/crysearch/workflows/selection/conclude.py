@@ -122,10 +122,13 @@ def _errors_finding(
     else:
         outcome = "confirmed in part" if outcomes["lower"] else "not confirmed"
     names = {"force_error_max": "largest", "force_error_rms": "root mean square"}
-    evidence = "; ".join(
+    counts = ", ".join(f"{count} {found}" for found, count in outcomes.most_common())
+    apart = [
         f"{method} against {baseline}, {names[measure]} error: {found}"
         for method, baseline, measure, found in compared
-    )
+        if found in ("higher", "lower")
+    ]
+    evidence = "; ".join([f"{len(compared)} comparisons with random and global: {counts}", *apart])
     return {
         "claim": "selection by forces or by atomic energies gives the lowest largest and root "
         "mean square errors of the forces",
