@@ -142,7 +142,7 @@ def test_changes_keep_the_search_that_stands_there_by_default():
         (("learn", "small.yaml", "--submit", "--show"), r"--submit, --show: give one"),
         (("learn", str(FLOWS / "si_allotropes.py")), r"a ActiveLearningSpec is needed; try crysea"),
         (("run", str(FLOW)), r"where a SearchSpec is needed; try crysearch learn"),
-        (("spec", "--verification", "--active-learning"), r"give one of the two"),
+        (("spec", "--verification", "--active-learning"), r"give one of them"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(crysearch, arguments, said):

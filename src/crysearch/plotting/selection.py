@@ -26,8 +26,7 @@ from crysearch.plotting.style import (
     new_figure,
     panel_letter,
 )
-from crysearch.plotting.values import Document, number
-from crysearch.records.values import from_binary_vector
+from crysearch.plotting.values import Document, number, vector
 
 #: Colour, marker and dashes of each method of selection, wherever one is drawn.
 _STYLES: dict[str, tuple[str, str, Any]] = {
@@ -200,15 +199,15 @@ def _order(study: Document, field: str) -> list[str]:
 
 
 def _functions(axes: Axes, reference: Document, fits: Sequence[Document]) -> None:
-    r = from_binary_vector(reference["r"])
-    axes.plot(r, from_binary_vector(reference["g"]), color=BLACK, linewidth=2.2, label="reference")
+    r = vector(reference["r"])
+    axes.plot(r, vector(reference["g"]), color=BLACK, linewidth=2.2, label="reference")
     onset = None
     for fit in fits:
         found = next(p for p in fit["melt"]["pairs"] if p["pair"] == reference["pair"])
         colour, _, dashes = _STYLES.get(fit["method"], _OTHER)
         axes.plot(
-            from_binary_vector(found["r"]),
-            from_binary_vector(found["g"]),
+            vector(found["r"]),
+            vector(found["g"]),
             color=colour,
             linestyle=dashes,
             linewidth=1.0,

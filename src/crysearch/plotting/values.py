@@ -27,6 +27,12 @@ def numbers(documents: Iterable[Document], field: str) -> np.ndarray:
     return np.array([number(document.get(field)) for document in documents], dtype=np.float64)
 
 
+def vector(value: Any) -> np.ndarray:
+    """A stored vector, shape (n,): what knows how to give itself ``as_vector``, or numbers."""
+    unpacked = value.as_vector().data if hasattr(value, "as_vector") else value
+    return np.asarray(unpacked, dtype=np.float64)
+
+
 def latent_points(documents: Sequence[Document], dimension: int | None = None) -> np.ndarray:
     """Latent coordinates, shape (n, d), not-a-number where they are missing.
 
