@@ -59,7 +59,7 @@ def trained(compound):
 
 @pytest.mark.slow
 def test_contract(compound, kit):
-    check_potential("deep-potential", compound, architecture=SMALL, epochs=25)
+    check_potential("deep-potential", compound, architecture=SMALL, epochs=12)
 
 
 def test_physics_of_distances_alone(silicon, kit):
