@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=2.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--members", type=int, default=5)
+    parser.add_argument("--cutoff", type=float, help="Å; by default the model's own")
     parser.add_argument("--optimizer", choices=("lbfgs", "adam"), help="by default the model's own")
     parser.add_argument("--epochs", type=int, help="by default the model's own")
     parser.add_argument("--batch-size", type=int)
@@ -129,6 +130,8 @@ def main() -> None:
                 rows.append(errors([(c, mean * len(c), np.zeros((len(c), 3))) for c in test]))
                 continue
             architecture = {"members": arguments.members}
+            if arguments.cutoff is not None:
+                architecture["cutoff"] = arguments.cutoff
             rows.append(measure(arguments.model, rest[:size], test, architecture, settings, seed))
         print(line(str(size) if size else "constant", rows), flush=True)
 

@@ -374,7 +374,9 @@ def test_a_run_goes_on_from_the_last_frame_of_another(place: Path) -> None:
         done = workflow.run_dynamics(spec.with_changes(change))
         _, further = workflow.read_trajectory(records, done["dynamics"])
         _, whole = workflow.read_trajectory(records, ids[1])
-        assert records.get("dynamics", done["dynamics"])["spec"]["structure"]["run"] == ids[0]
+        document = records.get("dynamics", done["dynamics"])
+        assert document["spec"]["structure"]["run"] == ids[0]
+        assert document["provenance"]["parents"] == [ids[0]]
     for name in ("potential_energies", "total_energies", "temperatures"):
         assert getattr(further, name) == pytest.approx(getattr(whole, name)[10:], abs=1e-9)
     with pytest.raises(SpecError, match="repetitions"):

@@ -63,7 +63,7 @@ class SelectionFitDocument(SharedDocument):
 
     ``frames`` are their places in the pool, in the order of choice. The weights are the blob
     ``blob_id``. ``failed_test`` frames of the test could not be calculated. ``melt`` is null where
-    no dynamics was asked for.
+    no dynamics was asked for; its frames are the blob ``selection-melt-`` and the ``_id``.
     """
 
     study: str

@@ -41,7 +41,11 @@ class Asked:
     def content(self) -> dict[str, Any]:
         """What decides the results of a run, beside structure and state point."""
         elsewhere = {"name", "structure", "temperatures", "pressures"}
-        return self.spec.model_dump(mode="json", exclude=elsewhere)
+        content = self.spec.model_dump(mode="json", exclude=elsewhere)
+        if self.spec.structure.run is not None:
+            # Its velocities are another beginning than the same structure from a file.
+            content["run"] = self.spec.structure.run
+        return content
 
     @property
     def identifier(self) -> str:
@@ -61,6 +65,7 @@ class Asked:
             state_points=state_points,
             status=status,
             seed=self.spec.seed,
+            parents=[run] if (run := self.spec.structure.run) is not None else [],
         )
 
 

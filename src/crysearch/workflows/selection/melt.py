@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from crysearch.dynamics import Trajectory
+from crysearch.dynamics import DynamicsSettings, Trajectory
 from crysearch.dynamics.ase_propagator import AsePropagator
 from crysearch.dynamics.observables import (
     Pair,
@@ -76,7 +76,7 @@ def run_melts(
     return endings
 
 
-def melt_settings(spec: DynamicsSpec, seed: int) -> Any:
+def melt_settings(spec: DynamicsSpec, seed: int) -> DynamicsSettings:
     """Settings of the liquid, with the velocities and the thermostat of a seed."""
     point = spec.state_points[0]
     return spec.with_changes({"seed": spec.seed + 1 + seed}).settings(*point)
