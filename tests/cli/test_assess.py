@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from crysearch import localdb
+from crysearch.cli.assess import _options_of
 from crysearch.cli.main import app
 from crysearch.errors import CrysearchError, SpecError
 
@@ -97,7 +98,8 @@ def test_queued_for_workers_and_shown_before_anything_is_computed(command):
     ("arguments", "said"),
     [
         (["stillinger-weber", "--submit", "--show"], "give one of the two"),
-        (["emt", "chgnet", "--option", "a=1"], "--option: for one MODEL only"),
+        (["emt", "chgnet", "--option", "a=1"], "name one of emt, chgnet before it: emt.a="),
+        (["emt", "chgnet", "--option", "gpaw.a=1"], "name one of emt, chgnet before it"),
         (["stillinger-weber", "--option", "threads"], "--option threads: write"),
         (["stillinger-weber", "--option", "threads=2"], "takes no options"),
         (["stillinger-weber", "--only", "gap"], "'gap'"),
@@ -113,3 +115,14 @@ def test_mistakes_are_named(command, arguments, said):
     with pytest.raises(CrysearchError) as error:
         command("assess", *arguments)
     assert isinstance(error.value, SpecError) and said in str(error.value)
+
+
+def test_options_of_several_models():
+    given = ["espresso.functional=pbe", "gpaw.k_spacing=0.25", "gpaw.functional=pbe"]
+    assert _options_of(["espresso", "gpaw", "emt"], given) == {
+        "espresso": {"functional": "pbe"},
+        "gpaw": {"k_spacing": 0.25, "functional": "pbe"},
+        "emt": {},
+    }
+    for option in ("functional=pbe", "gpaw.functional=pbe"):
+        assert _options_of(["gpaw"], [option]) == {"gpaw": {"functional": "pbe"}}

@@ -61,7 +61,10 @@ def assess(
     options: Annotated[
         list[str] | None,
         typer.Option(
-            "--option", "-o", metavar="NAME=VALUE", help="Of the engine MODEL; may be repeated."
+            "--option",
+            "-o",
+            metavar="NAME=VALUE",
+            help="Of the engine MODEL, MODEL.NAME=VALUE if there are several; may be repeated.",
         ),
     ] = None,
     reference_options: Annotated[
@@ -102,16 +105,15 @@ def assess(
     """
     if submit and show:
         raise SpecError("--submit, --show: give one of the two")
-    if options and len(models) > 1:
-        raise SpecError("--option: for one MODEL only; assess the others in runs of their own")
+    options_of = _options_of(models, options or [])
     from crysearch.workflows import assessment as workflow
 
     content = _content(composition, phases, structures or [], only, largest_cell)
     changed = dict(parse_change(change) for change in changes or [])
     specs: dict[str, AssessmentSpec] = {}
 
-    def add(model: str, given: Sequence[str]) -> str:
-        engine, known = workflow.engine_of(model, _options(given))
+    def add(model: str, given: Document) -> str:
+        engine, known = workflow.engine_of(model, given)
         spec = AssessmentSpec.build({**content, "engine": engine, "options": known})
         spec = workflow.whole_spec(spec.with_changes(changed))
         name = _name(spec)
@@ -121,13 +123,14 @@ def assess(
         specs[name] = spec
         return name
 
-    names = [add(model, options or []) for model in models]
+    names = [add(model, options_of[model]) for model in models]
     if reference is None and len(names) == 1:
         reference = workflow.reference_of(specs[names[0]])
     against = None
     if reference not in (None, "none"):
         assert reference is not None
-        against = add(reference, reference_options or [])
+        given = [parse_change(one, "--reference-option") for one in reference_options or []]
+        against = add(reference, dict(given))
     # The reference comes first in tables and figures.
     order = [against] * (against is not None) + [name for name in specs if name != against]
     chosen = {name: specs[name] for name in order if name is not None}
@@ -164,8 +167,21 @@ def _content(
     return content
 
 
-def _options(given: Sequence[str]) -> Document:
-    return dict(parse_change(option, "--option") for option in given)
+def _options_of(models: Sequence[str], given: Sequence[str]) -> dict[str, Document]:
+    """The options of each model: of the only one, or of those named before a dot."""
+    found: dict[str, Document] = {model: {} for model in models}
+    for option in given:
+        name, value = parse_change(option, "--option")
+        model, dot, rest = name.partition(".")
+        if len(models) == 1 and not (dot and model == models[0]):
+            model, rest = models[0], name
+        elif not dot or model not in found:
+            raise SpecError(
+                f"--option: {option!r} — there are several models, so name one of "
+                f"{', '.join(models)} before it: {models[0]}.{name}=…"
+            )
+        found[model][rest] = value
+    return found
 
 
 def _split(text: str) -> list[str]:
