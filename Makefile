@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 QUOTA  ?= 40
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off
 # One thread per worker: results and times then do not depend on what else runs.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup search test test-fast lint format docs benchmark clean
