@@ -9,13 +9,15 @@ member's validation set. Printed are means over the seeds ± their standard devi
 committee's mean on what was held out, of the energies in meV/atom and of the components of the
 forces in eV/Å, and the CPU seconds of a training, which uses one thread; with DeePMD-kit, those of
 its process, start included. The first line is the error of the one constant that knows nothing of
-the structure: the mean energy per atom, no forces.
+the structure: the mean energy per atom, no forces. Crystals that a potential refuses are in no
+error; how many there are, and why, is said.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,10 @@ def measure(
         for c, r in zip(test, results, strict=True)
         if isinstance(r, Prediction)
     ]
+    refused = Counter(r.reason for r in results if not isinstance(r, Prediction))
+    if refused:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in refused.items())
+        print(f"{len(training):>10}  seed {seed}: not in the errors, of {len(test)}: {reasons}")
     return [*errors(pairs), seconds]
 
 
