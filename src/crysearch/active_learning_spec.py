@@ -13,6 +13,7 @@ from pydantic import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -67,6 +68,14 @@ class PotentialSpec(SpecPart):
         50, description="Epochs without a better validation after which training ends."
     )
     loss: LossSpec = Field(default_factory=LossSpec, description="Weights in the loss.")
+
+    @field_validator("architecture")
+    @classmethod
+    def _nothing_twice(cls, given: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted({"elements", "cutoff", "members"} & set(given))
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: give it beside `architecture`, not in it")
+        return given
 
 
 class PoolSpec(SpecPart):
@@ -151,12 +160,6 @@ class ActiveLearningSpec(SpecWithSearch):
         loss = self.potential.loss
         if not loss.energy + loss.force + loss.stress:
             problems.append("potential.loss: all weights are 0 — give at least one above 0")
-        taken = {"elements", "cutoff", "members"} & set(self.potential.architecture)
-        if taken:
-            problems.append(
-                f"potential.architecture: {', '.join(sorted(taken))} — has a place of its own; "
-                "leave it out here"
-            )
         # The default stands in every specification that has been written out.
         default = RelaxationSpec.model_fields["engine"].default
         if self.search.relaxation.engine not in (default, self.reference.engine):

@@ -137,6 +137,7 @@ def test_what_cannot_be_trained_is_said_before(tmp_path) -> None:
         ({"members": 1}, "members: 1 — input should be greater than or equal to 2"),
         ({"layers": 3}, "layers: unknown field — allowed here: model, members"),
         ({"model": "crystal-ball"}, "model: 'crystal-ball' — choose one of behler-parrinello"),
+        ({"architecture.cutoff": 5.0}, r"architecture: .*cutoff: give it beside"),
         ({"members": 2, "members.x": 1}, "members.x: members has no parts"),
     ):
         with pytest.raises(SpecError, match=message):
