@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from crysearch.cli import common
 from crysearch.records import RecordStore, open_records, potentials
 from crysearch.settings import load_settings
+
+if TYPE_CHECKING:
+    from crysearch.workflows.submission import Submission
 
 app = typer.Typer(
     help="Interatomic potentials trained here: train, list, show, export, import.",
@@ -57,12 +60,18 @@ def train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, batches and held-out parts.")] = 0,
+    submit: Annotated[
+        bool, typer.Option("--submit", help="Put it on FireWorks' launch pad instead of running.")
+    ] = False,
 ) -> None:
     """Train a potential on a data set; an interrupted training goes on where it was."""
     from crysearch.cli.run import parse_change
-    from crysearch.workflows.potentials import potential_spec, train_on_dataset
+    from crysearch.workflows.potentials import potential_spec, submit_training, train_on_dataset
 
     part = potential_spec(dict(parse_change(change) for change in changes or []))
+    if submit:
+        _say_submitted(*submit_training(dataset, part, seed))
+        return
     with _writing() as records:
         try:
             document = train_on_dataset(records, dataset, part, seed)
@@ -139,6 +148,19 @@ def import_(
 def _writing() -> RecordStore:
     settings = load_settings()
     return open_records(settings.database.get_secret_value(), patience=settings.database_patience)
+
+
+def _say_submitted(identifier: str, submission: Submission) -> None:
+    short = identifier[:10]
+    if submission.state == "complete":
+        typer.echo(f"Potential {short} is trained already.")
+        return
+    typer.echo(
+        f"Potential {short}: job {submission.fw_ids[0]}, {submission.state}.\n\nNext:\n"
+        "  rlaunch rapidfire          a worker on this machine\n"
+        "  qlaunch rapidfire          workers through the queue system\n"
+        f"  crysearch potential show {short}"
+    )
 
 
 def _learned_from(found: Mapping[str, Any]) -> str:

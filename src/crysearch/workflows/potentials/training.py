@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from crysearch.workflows.potentials.fitting import (
     make_potential,
     training_settings,
 )
+
+_SPLITS = ("train", "validation", "test")
 
 
 def potential_spec(changes: Mapping[str, Any] | None = None) -> PotentialSpec:
@@ -94,14 +97,93 @@ def train_on_dataset(
         The potential does not take its arguments, there are too few configurations, or the
         training fails.
     """
+    asked = plan_training(records, name, part, seed)
+    known = asked.known(records)
+    if known is not None:
+        return known
+    train, validation, test = (asked.splits[split] for split in _SPLITS)
+    weights, history = fit_recorded(
+        records,
+        asked.potential,
+        part,
+        train.sound,
+        validation.sound or part.validation,
+        seed,
+        blob=asked.blob,
+        metadata={"dataset": asked.dataset["_id"]},
+        title=f"Training on {asked.dataset['name']}",
+    )
+    document = fitted_document(
+        asked.potential,
+        part,
+        history,
+        weights=weights,
+        dataset=asked.dataset,
+        configurations=len(train.sound) + len(validation.sound),
+        errors={"test": _errors(asked.potential, test.sound)} if test.sound else None,
+        key=asked.key,
+        origin="dataset",
+        seed=seed,
+        blob_id=asked.blob,
+    )
+    skipped = Counter(document["training"]["skipped"]) + train.left_out + validation.left_out
+    document["training"]["skipped"] = dict(skipped)
+    records.upsert("potentials", [document])
+    return document
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What can be learned from, why the rest cannot, and the checksums of what can."""
+
+    sound: list[Configuration]
+    left_out: Counter[str]
+    keys: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A training that can begin.
+
+    Attributes
+    ----------
+    dataset
+        Its document.
+    potential
+        Not trained.
+    splits
+        The data set's.
+    key
+        Of the potential: data set, checksum of the configurations, settings.
+    """
+
+    dataset: dict[str, Any]
+    potential: TrainablePotential
+    splits: dict[str, Split]
+    key: tuple[Any, ...]
+
+    @property
+    def identifier(self) -> str:
+        """The ``_id`` of the document."""
+        return potentials.potential_id(self.key)
+
+    @property
+    def blob(self) -> str:
+        """Where the weights are."""
+        return f"potential-{self.identifier}"
+
+    def known(self, records: RecordStore) -> dict[str, Any] | None:
+        """The document, if this has been trained before."""
+        found = records.get("potentials", self.identifier)
+        return found if found is not None and records.find_blob(self.blob) is not None else None
+
+
+def plan_training(records: RecordStore, name: str, part: PotentialSpec, seed: int) -> Training:
+    """Read what a potential is to learn from, and check that it can; see `train_on_dataset`."""
     dataset = datasets.resolve_dataset(records, name)
     potential = make_potential(part, dataset["elements"])
-    found = {
-        split: _sound(read_dataset(records, dataset["_id"], split))
-        for split in ("train", "validation", "test")
-    }
-    learned, held_out, tested = found["train"][0], found["validation"][0], found["test"][0]
-    if not learned:
+    splits = {split: _sound(read_dataset(records, dataset["_id"], split)) for split in _SPLITS}
+    if not splits["train"].sound:
         raise DatasetError(
             f"the data set {dataset['name']!r} has no sound configuration with an energy in its "
             f"training split: see `crysearch data show {dataset['name']}`"
@@ -112,47 +194,11 @@ def train_on_dataset(
         "settings": training_settings(part),
         "seed": seed,
     }
-    content = hashlib.sha256("".join(key for split in found.values() for key in split[2]).encode())
-    key = (dataset["_id"], content.hexdigest(), made)
-    identifier = potentials.potential_id(key)
-    blob = f"potential-{identifier}"
-    known = records.get("potentials", identifier)
-    if known is not None and records.find_blob(blob) is not None:
-        return known
-    weights, history = fit_recorded(
-        records,
-        potential,
-        part,
-        learned,
-        held_out or part.validation,
-        seed,
-        blob=blob,
-        metadata={"dataset": dataset["_id"]},
-        title=f"Training on {dataset['name']}",
-    )
-    left_out = found["train"][1] + found["validation"][1]
-    document = fitted_document(
-        potential,
-        part,
-        history,
-        weights=weights,
-        dataset=dataset,
-        configurations=len(learned) + len(held_out),
-        errors={"test": _errors(potential, tested)} if tested else None,
-        key=key,
-        origin="dataset",
-        seed=seed,
-        blob_id=blob,
-    )
-    document["training"]["skipped"] = dict(Counter(document["training"]["skipped"]) + left_out)
-    records.upsert("potentials", [document])
-    return document
+    content = hashlib.sha256("".join(key for one in splits.values() for key in one.keys).encode())
+    return Training(dataset, potential, splits, (dataset["_id"], content.hexdigest(), made))
 
 
-def _sound(
-    frames: Iterable[LabelledStructure],
-) -> tuple[list[Configuration], Counter[str], list[str]]:
-    """What can be learned from, why the rest cannot, and the checksums of what can."""
+def _sound(frames: Iterable[LabelledStructure]) -> Split:
     found: list[Configuration] = []
     left_out: Counter[str] = Counter()
     keys: list[str] = ["split "]
@@ -174,7 +220,7 @@ def _sound(
             continue
         found.append(configuration)
         keys.append(frame.key)
-    return found, left_out, keys
+    return Split(found, left_out, keys)
 
 
 def _errors(potential: TrainablePotential, tested: list[Configuration]) -> dict[str, Any]:
