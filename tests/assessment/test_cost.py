@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from crysearch.assessment import cost, fit_scaling, measure_cost, supercell
-from crysearch.errors import AnalysisError
+from crysearch.assessment.resources import memory_growth_limit, peak_memory
+from crysearch.errors import AnalysisError, RelaxationError
 from crysearch.relaxation import Evaluation
 from crysearch.relaxation.lockstep import LockstepRelaxer
 
@@ -101,7 +104,7 @@ class Hoarder(Burner):
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_memory_that_could_not_be_foreseen_ends_the_series_and_not_the_machine():
     before = resource.getrlimit(resource.RLIMIT_AS)
-    limit = cost._memory() + 1.0
+    limit = peak_memory() + 1.0
     found = measure_cost(COPPER, Hoarder(0.001, 1.0), sizes=(30, 100, 300), memory_limit=limit)
     assert len(found.points) == 2
     assert "MemoryError" in str(found.stopped)
@@ -165,3 +168,70 @@ def test_supercells_are_the_same_crystal_of_about_the_size(size, lengths):
         assert abs(len(atoms) - size) < 0.25 * size
         # No edge is much longer than another, for a cube as near as whole repeats allow.
         assert max(atoms.cell.lengths()) < min(atoms.cell.lengths()) + 2 * max(lengths)
+
+
+class Delegator(Burner):
+    """Has another process do its work, which stays for the next evaluation."""
+
+    WORK = """
+import sys, time
+for line in sys.stdin:
+    seconds, megabytes = map(float, line.split())
+    start = time.process_time()
+    taken = b"1" * int(1e6 * megabytes)
+    while time.process_time() - start < seconds: pass
+    taken = None
+    print("done", flush=True)
+"""
+
+    def __init__(self, megabytes=0.0):
+        super().__init__(0.0, 1.0)
+        self.megabytes = megabytes
+        self.program = subprocess.Popen(
+            [sys.executable, "-c", self.WORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    def evaluate(self, batch):
+        atoms = len(batch[0])
+        self.program.stdin.write(f"{0.002 * atoms} {self.megabytes * atoms}\n")
+        self.program.stdin.flush()
+        if self.program.stdout.readline() != "done\n":
+            raise RelaxationError("the program has ended")
+        return super().evaluate(batch)
+
+
+@pytest.fixture
+def delegated():
+    made = []
+
+    def make(*arguments):
+        made.append(Delegator(*arguments))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.program.kill()
+        one.program.communicate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's clocks")
+def test_a_program_that_stays_counts(delegated):
+    found = measure_cost(COPPER, delegated(1.0), sizes=(30, 100, 200), memory_limit=1000)
+    for point in found.points:
+        assert point.cpu_per_atom == pytest.approx(0.002, rel=0.1)
+    memory = [point.memory for point in found.points]
+    atoms = [point.atoms for point in found.points]
+    assert memory[2] - memory[1] == pytest.approx(0.001 * (atoms[2] - atoms[1]), rel=0.3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
+def test_a_program_s_memory_is_limited(delegated):
+    limit = peak_memory() + 0.3
+    found = measure_cost(COPPER, delegated(1.0), sizes=(30, 1000), memory_limit=limit)
+    assert len(found.points) == 1 and "more than the memory limit" in str(found.stopped)
+    program = delegated(1.0)
+    with memory_growth_limit(0.3):
+        program.evaluate([Atoms("Cu10")])
+        with pytest.raises(RelaxationError, match="has ended"):
+            program.evaluate([Atoms("Cu1000")])

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import itertools
 import math
-import os
-import resource
 import statistics
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +18,13 @@ from threadpoolctl import threadpool_limits
 
 from crysearch.analysis.calculations import symmetrised
 from crysearch.analysis.plain import PlainResult
+from crysearch.assessment.resources import (
+    free_memory,
+    memory_growth_limit,
+    peak_memory,
+    release_memory,
+    timed,
+)
 from crysearch.errors import AnalysisError
 from crysearch.relaxation import Relaxer
 from crysearch.relaxation.lockstep import LockstepRelaxer
@@ -119,7 +119,7 @@ def measure_cost(
 
     The next size is left out if one evaluation of it would take longer than the time limit or more
     than the memory limit, both estimated from the sizes before. Where the estimate is wrong, the
-    limit of the operating system on the address space of the process ends the series.
+    limit of the operating system on the address space of the processes ends the series.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def measure_cost(
     time_limit
         Seconds of CPU time that one evaluation may take.
     memory_limit
-        GB of the whole process; None for what it has and half of what is free.
+        GB of the process and its programs; None for what they have and half of what is free.
     seed
         Of the small displacements of the atoms.
     progress
@@ -150,9 +150,9 @@ def measure_cost(
         raise AnalysisError(f"time_limit={time_limit}: give seconds greater than 0")
     unit = symmetrised(structure, 0.01).conventional
     assert unit is not None
-    _release_memory()
-    before = _memory()
-    limit = before + MEMORY_PART * _free_memory() if memory_limit is None else memory_limit
+    release_memory()
+    before = peak_memory()
+    limit = before + MEMORY_PART * free_memory() if memory_limit is None else memory_limit
     points: list[CostPoint] = []
     stopped: str | None = None
     for size in wanted:
@@ -163,7 +163,7 @@ def measure_cost(
         if stopped is None:
             try:
                 # The first evaluation may start a device, which reserves addresses at will.
-                with _address_limit(limit - before) if points else nullcontext():
+                with memory_growth_limit(limit - before) if points else nullcontext():
                     points.append(_measured(relaxer, atoms, repeats, warm=bool(points)))
             except Exception as error:  # an engine may raise whatever its package does
                 stopped = f"{len(atoms):,} atoms: {type(error).__name__}: {error}"
@@ -231,18 +231,18 @@ def _measured(
     relaxer: Relaxer, atoms: Atoms, repeats: tuple[int, int, int], warm: bool
 ) -> CostPoint:
     evaluate = _evaluation(relaxer, atoms)
-    _release_memory()
+    release_memory()
     context: AbstractContextManager[object] = (
         relaxer.session() if isinstance(relaxer, LockstepRelaxer) else nullcontext()
     )
     with context, threadpool_limits(limits=1, user_api="blas"):
         # The very first evaluation compiles and fills caches; of large cells, one is enough.
-        first = _timed(evaluate)
+        first = timed(evaluate)
         counted = [first] if warm and first[0] > LONG_SECONDS else []
         while not counted or (
             sum(cpu for cpu, _ in counted) < LEAST_SECONDS and len(counted) < MOST_EVALUATIONS
         ):
-            counted.append(_timed(evaluate))
+            counted.append(timed(evaluate))
     cpu = statistics.median(cpu for cpu, _ in counted)
     return CostPoint(
         atoms=len(atoms),
@@ -251,7 +251,7 @@ def _measured(
         cpu_seconds=cpu,
         wall_seconds=statistics.median(wall for _, wall in counted),
         cpu_per_atom=cpu / len(atoms),
-        memory=_memory(),
+        memory=peak_memory(),
     )
 
 
@@ -288,19 +288,6 @@ def _evaluation(relaxer: Relaxer, atoms: Atoms) -> Callable[[], None]:
     return run_program
 
 
-def _timed(action: Callable[[], None]) -> tuple[float, float]:
-    """CPU and wall seconds."""
-    cpu, wall = _cpu_seconds(), time.perf_counter()
-    action()
-    return _cpu_seconds() - cpu, time.perf_counter() - wall
-
-
-def _cpu_seconds() -> float:
-    """CPU time of this process and of the programs that it has waited for."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
-
-
 def _too_much(
     points: Sequence[CostPoint], before: float, atoms: int, time_limit: float, memory_limit: float
 ) -> str | None:
@@ -322,49 +309,3 @@ def _too_much(
             f"{memory_limit:.1f} GB"
         )
     return None
-
-
-def _memory() -> float:
-    """Largest resident memory of this process since `_release_memory`, or ever, GB."""
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        line = next(line for line in lines if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024 / 1e9
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def _release_memory() -> None:
-    """Give freed memory back and begin to record the largest memory anew, where that is known."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-@contextmanager
-def _address_limit(growth: float) -> Iterator[None]:
-    """Let allocations fail, and not the machine, that take more than so many GB in addition."""
-    torch = sys.modules.get("torch")
-    status = Path("/proc/self/statm")
-    if not status.is_file() or (torch is not None and torch.cuda.is_initialized()):
-        yield
-        return
-    now = int(status.read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = now + max(0, int(growth * 1e9))
-    if soft != resource.RLIM_INFINITY:
-        wanted = min(wanted, soft)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-def _free_memory() -> float:
-    """Memory that the machine has free, GB; without what file caches hold."""
-    known = "SC_AVPHYS_PAGES" in os.sysconf_names
-    pages = os.sysconf("SC_AVPHYS_PAGES" if known else "SC_PHYS_PAGES")
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
