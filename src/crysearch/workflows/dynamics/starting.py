@@ -111,7 +111,10 @@ def start_structure(part: StartSpec) -> Structure:
                 f"structure.run: {part.run!r} — it has no frames ({document['failure_detail']}); "
                 "choose another run"
             )
-        return trajectory.frame(-1)
+        last = trajectory.frame(-1)
+        if part.volume == "mean":
+            last.scale_lattice(float(trajectory.volumes.mean()))
+        return last
     else:
         found = _crystal(part)
     if not found.is_ordered:
@@ -121,7 +124,10 @@ def start_structure(part: StartSpec) -> Structure:
     if part.reference is not None:
         # The sources give primitive cells and others.
         found = found.to_conventional() if part.conventional else found.get_primitive_structure()
-    return found * part.repetitions
+    found = found * part.repetitions
+    if part.density is not None:
+        found.scale_lattice(found.volume * float(found.density) / part.density)
+    return found
 
 
 def make_propagator(engine: str, options: dict[str, Any]) -> Propagator:
