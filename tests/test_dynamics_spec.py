@@ -78,6 +78,7 @@ def test_density_and_mean_volume():
     assert spec.with_changes({"structure.reference": "mp-149"}).structure.density is None
     mean = spec.with_changes({"structure.run": "abc", "structure.volume": "mean"})
     assert mean.structure.volume == "mean"
+    assert mean.with_changes({"structure.run": "abcd"}).structure.volume == "mean"
     # What is not given is not written: identifiers made of a specification stay.
     assert "density" not in DynamicsSpec().to_yaml() and "volume:" not in DynamicsSpec().to_yaml()
     for structure, words in (

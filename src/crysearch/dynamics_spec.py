@@ -250,6 +250,7 @@ def with_source(
     content.setdefault("structure", structure.model_dump(mode="json", exclude_unset=True))
     sources = {name.removeprefix("structure.") for name in changes} & set(_SOURCES)
     if sources:
-        kept = ("conventional",) if "run" in sources else ("conventional", "repetitions")
+        run = "run" in sources
+        kept = ("conventional", "volume") if run else ("conventional", "repetitions")
         content["structure"] = {k: v for k, v in content["structure"].items() if k in kept}
     return content

@@ -12,16 +12,24 @@ from crysearch.workflows.dynamics.maker import (
     run_dynamics,
     submit_dynamics,
 )
+from crysearch.workflows.dynamics.protocol import (
+    ProtocolMaker,
+    run_protocol,
+    submit_protocol,
+)
 from crysearch.workflows.dynamics.running import summary_of
 from crysearch.workflows.dynamics.starting import start_structure
 
 __all__ = [
     "DynamicsMaker",
+    "ProtocolMaker",
     "export_trajectory",
     "label_frames",
     "read_trajectory",
     "run_dynamics",
+    "run_protocol",
     "start_structure",
     "submit_dynamics",
+    "submit_protocol",
     "summary_of",
 ]

@@ -160,6 +160,12 @@ def with_whole_ids(records: RecordStore, spec: DynamicsSpec) -> DynamicsSpec:
     return spec.with_changes({"options.potential": self_trained.whole_id(records, which)})
 
 
+def runs_a_program(engine: str) -> bool:
+    """Whether the engine runs a program, as first-principles codes do."""
+    name = engine.rpartition(":")[2]
+    return any(info.name == name and info.programs for info in available_relaxers())
+
+
 def _whole_engine(engine: str) -> str:
     """The engine with whose integrators are used: LAMMPS' where it has the potential."""
     integrators, _, name = engine.rpartition(":")
