@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crysearch.workflows.dynamics.analysing import Analysed, analyse_runs, draw_observables
 from crysearch.workflows.dynamics.files import (
     export_trajectory,
     label_frames,
@@ -21,8 +22,11 @@ from crysearch.workflows.dynamics.running import summary_of
 from crysearch.workflows.dynamics.starting import start_structure
 
 __all__ = [
+    "Analysed",
     "DynamicsMaker",
     "ProtocolMaker",
+    "analyse_runs",
+    "draw_observables",
     "export_trajectory",
     "label_frames",
     "read_trajectory",

@@ -100,7 +100,7 @@ def start_structure(part: StartSpec) -> Structure:
         It is not known, cannot be read, or is disordered.
     """
     if part.reference is not None:
-        found = _reference(part.reference)
+        found = bundled_structure(part.reference)
     elif part.file is not None:
         found = _from_file(part.file)
     elif part.run is not None:
@@ -128,6 +128,39 @@ def start_structure(part: StartSpec) -> Structure:
     if part.density is not None:
         found.scale_lattice(found.volume * float(found.density) / part.density)
     return found
+
+
+def bundled_structure(
+    identifier: str, field: str = "structure.reference", otherwise: str = "structure.file"
+) -> Structure:
+    """A bundled known structure, as its source gives it.
+
+    Parameters
+    ----------
+    identifier
+        Such as ``mp-149``.
+    field, otherwise
+        What messages call the place of the identifier, and what they say to give instead.
+
+    Raises
+    ------
+    SpecError
+        It is not bundled.
+    """
+    from crysearch.references.snapshots import available_snapshots, load_snapshot
+
+    for formula in available_snapshots():
+        try:
+            known = load_snapshot(formula)
+        except ReferencesError as error:
+            raise SpecError(f"{field}: {error}") from error
+        for reference in known:
+            if reference.reference_id == identifier:
+                return reference.structure
+    raise SpecError(
+        f"{field}: {identifier!r} — not among the bundled structures of "
+        f"{', '.join(available_snapshots())}; give {otherwise}"
+    )
 
 
 def make_propagator(engine: str, options: dict[str, Any]) -> Propagator:
@@ -216,23 +249,6 @@ def _engine_problems(spec: DynamicsSpec, symbols: list[str]) -> list[str]:
         for option, value in spec.options.items()
         if option not in known
     ]
-
-
-def _reference(identifier: str) -> Structure:
-    from crysearch.references.snapshots import available_snapshots, load_snapshot
-
-    for formula in available_snapshots():
-        try:
-            known = load_snapshot(formula)
-        except ReferencesError as error:
-            raise SpecError(f"structure.reference: {error}") from error
-        for reference in known:
-            if reference.reference_id == identifier:
-                return reference.structure
-    raise SpecError(
-        f"structure.reference: {identifier!r} — not among the bundled structures of "
-        f"{', '.join(available_snapshots())}; give structure.file"
-    )
 
 
 def _from_file(name: str) -> Structure:
