@@ -30,11 +30,11 @@ COPPER = {
     "seed": 7,
     "compare_with": "cold",
     "stages": [
-        {"name": "cold", "ensemble": "npt", "temperature": 100, "steps": 40},
-        {"name": "heating", "temperature": 100, "final_temperature": 600, "steps": 20},
-        {"name": "hot", "temperature": 600, "steps": 20, "volume": "mean"},
-        {"name": "sampled", "after": "cold", "temperature": 100, "steps": 20, "volume": "mean"},
-        {"name": "dense", "after": "start", "temperature": 100, "steps": 20, "density": 9.5},
+        {"name": "cold", "ensemble": "npt", "temperature": 100, "steps": 16},
+        {"name": "heating", "temperature": 100, "final_temperature": 600, "steps": 8},
+        {"name": "hot", "temperature": 600, "steps": 8, "volume": "mean"},
+        {"name": "sampled", "after": "cold", "temperature": 100, "steps": 8, "volume": "mean"},
+        {"name": "dense", "after": "start", "temperature": 100, "steps": 8, "density": 9.5},
     ],
 }
 SPEC = ProtocolSpec.build(COPPER)
@@ -106,7 +106,7 @@ def test_each_stage_goes_on_from_another(place: Path) -> None:
         assert after["trajectories"] == before_again["trajectories"]
         assert times == [o["created_at"] for o in records.find("trajectories", sort=[("_id", 1)])]
         # Another end shares what comes before it.
-        workflow.run_protocol(SPEC.with_changes({"stages.hot.steps": 40}))
+        workflow.run_protocol(SPEC.with_changes({"stages.hot.steps": 12}))
         assert records.count("protocols") == 2 and records.count("trajectories") == 6
 
 
@@ -116,7 +116,7 @@ def found_stage(protocol: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def test_an_explosion_ends_its_branch_alone(place: Path) -> None:
-    wild = {"name": "wild", "temperature": 900, "steps": 400}
+    wild = {"name": "wild", "temperature": 900, "steps": 200}
     stages = [wild, {"name": "after", "steps": 4}, {"name": "last", "steps": 4}]
     calm = {"name": "calm", "after": "start", "temperature": 50, "steps": 4}
     spec = ProtocolSpec.build(
@@ -141,7 +141,7 @@ def test_an_explosion_ends_its_branch_alone(place: Path) -> None:
 class Broken(AseRelaxer):
     """Fails once some evaluations are made."""
 
-    left = 30
+    left = 15
 
     def evaluate(self, batch):
         Broken.left -= 1
@@ -208,7 +208,6 @@ def test_an_engine_that_cannot_be_made_fails_its_stage(
         assert hot["failure_detail"] == "cold failed: engine: not on this machine"
         with pytest.raises(Exception, match=r"'dense' of protocol .* has no run; it is 'failed'"):
             dynamics.resolve_trajectories(records, "copper")
-    assert workflow.run_protocol(SPEC)["finished"] == 5
 
 
 def test_flow_has_a_job_for_each_stage_and_order_changes_nothing(place: Path) -> None:
@@ -230,25 +229,21 @@ def test_flow_has_a_job_for_each_stage_and_order_changes_nothing(place: Path) ->
         assert everything(records) == other_order
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"engine": "magic"}, "engine: 'magic' — choose one of"),
-        ({"engine": "stillinger-weber"}, "'stillinger-weber' does not know Cu"),
-        ({"options": {"speed": 1}}, "options.speed: 1 — 'emt' takes no options"),
-        ({"structure.file": "none.cif"}, "no such file"),
-    ],
-)
-def test_what_cannot_work_is_said_before(place: Path, changes, words) -> None:
-    with pytest.raises(SpecError) as error:
-        workflow.run_protocol(SPEC.with_changes(changes))
-    assert words in str(error.value)
+def test_what_cannot_work_is_said_before(place: Path) -> None:
     with open_records(place) as records:
+        for changes, words in (
+            ({"engine": "magic"}, "engine: 'magic' — choose one of"),
+            ({"engine": "stillinger-weber"}, "'stillinger-weber' does not know Cu"),
+            ({"options": {"speed": 1}}, r"options\.speed: 1 — 'emt' takes no options"),
+            ({"structure.file": "none.cif"}, "no such file"),
+        ):
+            with pytest.raises(SpecError, match=words):
+                workflow.run_protocol(SPEC.with_changes(changes))
         assert not records.count("protocols") and not records.count("dynamics")
 
 
 def test_a_protocol_goes_on_from_a_run(place: Path) -> None:
-    workflow.run_protocol(SPEC)
+    workflow.run_protocol(ProtocolSpec.build(COPPER | {"stages": COPPER["stages"][:1]}))
     with open_records(place) as records:
         stages = [{"name": "more", "temperature": 600, "steps": 8}]
         plain = {key: value for key, value in COPPER.items() if key != "compare_with"}

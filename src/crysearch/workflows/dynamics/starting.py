@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,20 +148,26 @@ def bundled_structure(
     SpecError
         It is not bundled.
     """
-    from crysearch.references.snapshots import available_snapshots, load_snapshot
+    from crysearch.references.snapshots import available_snapshots
 
     for formula in available_snapshots():
         try:
-            known = load_snapshot(formula)
+            found = _snapshot(formula).get(identifier)
         except ReferencesError as error:
             raise SpecError(f"{field}: {error}") from error
-        for reference in known:
-            if reference.reference_id == identifier:
-                return reference.structure
+        if found is not None:
+            return found.copy()
     raise SpecError(
         f"{field}: {identifier!r} — not among the bundled structures of "
         f"{', '.join(available_snapshots())}; give {otherwise}"
     )
+
+
+@functools.cache
+def _snapshot(formula: str) -> dict[str, Structure]:
+    from crysearch.references.snapshots import load_snapshot
+
+    return {known.reference_id: known.structure for known in load_snapshot(formula)}
 
 
 def make_propagator(engine: str, options: dict[str, Any]) -> Propagator:
