@@ -137,6 +137,11 @@ def test_runs_of_protocols(store: RecordStore) -> None:
     protocol(store, "copper", runs[0])
     with pytest.raises(RecordsError, match="both have the name 'copper'"):
         dynamics.resolve_trajectories(store, "copper")
+    # The stage says that the protocol is meant.
+    assert dynamics.resolve_trajectories(store, "copper/stage 0")[0]["_id"] == runs[0]
+    # A slash may be in a name.
+    other = run(store, asked(store, "copper/wide", 9), 300)
+    assert dynamics.resolve_trajectories(store, "copper/wide")[0]["_id"] == other
     with pytest.raises(RecordsError, match="No protocol has the name 'cold'"):
         protocols.resolve_protocol(store, "cold")
 

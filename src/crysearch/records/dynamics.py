@@ -279,13 +279,15 @@ def resolve_trajectories(store: RecordStore, which: str) -> list[dict[str, Any]]
         found = store.find("trajectories", query, limit=2)
         if len(found) == 1:
             return found
-    protocol, _, stage = which.rpartition("/")
-    if protocol:
-        chosen = protocols.resolve_protocol(store, protocol)
-        return [_run_of_stage(store, chosen, stage)]
     meant = protocols.meant_protocol(store, which)
     if meant is not None:
         return [_run_of_stage(store, meant, meant["stages"][-1]["name"])]
+    protocol, _, stage = which.rpartition("/")
+    # A slash may also be in the name of molecular dynamics.
+    if protocol and store.find_one("dynamics", {"name": which}, ["_id"]) is None:
+        meant = protocols.meant_protocol(store, protocol, only=True)
+        if meant is not None:
+            return [_run_of_stage(store, meant, stage)]
     runs = trajectories_of(store, resolve_dynamics(store, which)["_id"])
     if not runs:
         raise RecordsError(f"Molecular dynamics {which!r} has no run yet.")

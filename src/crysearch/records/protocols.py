@@ -123,8 +123,15 @@ def resolve_protocol(store: RecordStore, which: str) -> dict[str, Any]:
     return _only(store, which, _meant(known, which), known)
 
 
-def meant_protocol(store: RecordStore, which: str) -> dict[str, Any] | None:
+def meant_protocol(store: RecordStore, which: str, *, only: bool = False) -> dict[str, Any] | None:
     """Return the document of the protocol that a person means, or None if it may be another thing.
+
+    Parameters
+    ----------
+    which
+        See `resolve_protocol`.
+    only
+        Nothing but a protocol can be meant, also where molecular dynamics has the same name.
 
     Raises
     ------
@@ -136,7 +143,7 @@ def meant_protocol(store: RecordStore, which: str) -> dict[str, Any] | None:
     if not meant:
         return None
     found = _only(store, which, meant, known)
-    same = store.find_one("dynamics", {"name": which}, ["_id"])
+    same = None if only else store.find_one("dynamics", {"name": which}, ["_id"])
     if found["name"] == which and same is not None:
         raise RecordsError(
             f"Protocol {found['_id'][:10]} and molecular dynamics {same['_id'][:10]} both have the "
