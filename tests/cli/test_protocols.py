@@ -12,7 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from crysearch.cli.main import app
-from crysearch.errors import CrysearchError, SpecError
+from crysearch.errors import AnalysisError, CrysearchError, SpecError
 
 Command = Callable[..., str]
 ROOT = Path(__file__).parents[2]
@@ -131,6 +131,8 @@ def test_what_is_wrong_is_said(crysearch: Command, tmp_path: Path) -> None:
     ):
         with pytest.raises(SpecError, match=words):
             crysearch("dynamics", "run", "spec.yaml", "--set", change)
+    with pytest.raises(AnalysisError, match=r"--figure a\.txt: give a name ending in \.png"):
+        crysearch("dynamics", "analyse", "copper", "--figure", "a.txt")
     flow = str(ROOT / "flows" / "nacl_melt.py")
     with pytest.raises(SpecError, match="neither a parameter of build_spec"):
         crysearch("dynamics", "run", flow, "--set", "speed=3")

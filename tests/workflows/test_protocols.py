@@ -208,6 +208,11 @@ def test_an_engine_that_cannot_be_made_fails_its_stage(
         assert hot["failure_detail"] == "cold failed: engine: not on this machine"
         with pytest.raises(Exception, match=r"'dense' of protocol .* has no run; it is 'failed'"):
             dynamics.resolve_trajectories(records, "copper")
+        # On the launch pad it is tried again.
+        assert workflow.submit_protocol(SPEC).state == "added"
+        [found] = records.find("protocols")
+        assert found["status"] == "submitted"
+        assert {row["status"] for row in found["stages"]} == {"waiting"}
 
 
 def test_flow_has_a_job_for_each_stage_and_order_changes_nothing(place: Path) -> None:

@@ -14,6 +14,7 @@ from bson.binary import Binary
 from crysearch.cli import common
 from crysearch.cli.protocols import average, measured
 from crysearch.cli.run import say
+from crysearch.errors import AnalysisError
 
 _PAIRS = {
     "of": "of",
@@ -70,9 +71,12 @@ def analyse(
     as_json: Annotated[bool, typer.Option("--json", help="Everything as JSON.")] = False,
 ) -> None:
     """Measure distances, neighbours, angles, density and diffusion, and keep them as records."""
+    from crysearch.plotting.style import SUFFIXES
     from crysearch.workflows.context import job_records
     from crysearch.workflows.dynamics import analyse_runs, draw_observables
 
+    if figure is not None and figure.suffix.lower() not in SUFFIXES:
+        raise AnalysisError(f"--figure {figure}: give a name ending in {', '.join(SUFFIXES)}")
     with job_records() as records:
         found = analyse_runs(
             records,
@@ -82,22 +86,24 @@ def analyse(
             bond_cutoff=bond_cutoff,
             beside=beside or [],
         )
-    if figure is not None:
-        draw_observables(found, figure)
-        say(f"Figure: {figure}")
     for identifier, reason in found.skipped.items():
         say(f"Run {identifier[:10]} could not be measured: {reason}")
     if as_json:
         content = {"runs": found.runs, "beside": found.beside, "skipped": found.skipped}
         json.dump(content, sys.stdout, indent=2, default=_plain, ensure_ascii=False)
         sys.stdout.write("\n")
-        return
-    everything = [*found.runs, *found.beside]
+    else:
+        _print_tables([*found.runs, *found.beside])
+    if figure is not None:
+        draw_observables(found, figure)
+        say(f"Figure: {figure}")
+
+
+def _print_tables(everything: list[dict[str, Any]]) -> None:
     for one in everything:
         common.console().print(_line(one), markup=False)
-    typer.echo()
-    _print([row for one in everything for row in _pair_rows(one)], _PAIRS)
     for rows, headings in (
+        ([row for one in everything for row in _pair_rows(one)], _PAIRS),
         ([row for one in everything for row in _diffusion_rows(one)], _DIFFUSION),
         ([_bond_row(one) for one in everything], _BONDS),
     ):
