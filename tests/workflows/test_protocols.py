@@ -101,7 +101,8 @@ def test_each_stage_goes_on_from_another(place: Path) -> None:
         times = [one["created_at"] for one in records.find("trajectories", sort=[("_id", 1)])]
         assert workflow.run_protocol(SPEC.with_changes({"name": "again"})) == done
         assert records.count("protocols") == 1
-        assert protocols.resolve_protocol(records, "again")["_id"] == done["protocol"]
+        renamed = protocols.resolve_protocol(records, "again")
+        assert (renamed["_id"], renamed["spec"]["name"]) == (done["protocol"], "again")
         after = everything(records)
         assert after["trajectories"] == before_again["trajectories"]
         assert times == [o["created_at"] for o in records.find("trajectories", sort=[("_id", 1)])]

@@ -105,6 +105,7 @@ def open_protocol(records: RecordStore, asked: AskedProtocol, status: ProtocolSt
         return
     changes: dict[str, Any] = {
         "name": asked.spec.name,
+        "spec": asked.spec.model_dump(mode="json"),
         "status": status,
         "compare_with": asked.spec.compare_with,
     }
