@@ -30,6 +30,7 @@ WORKFLOW_LIBRARIES = {"jobflow", "fireworks", "pymongo", "maggma", "mongomock", 
 UPPER_ROOMS = {
     "active_learning_spec",
     "dynamics_spec",
+    "protocol_spec",
     "assessment_spec",
     "selection_spec",
     "records",
@@ -117,6 +118,6 @@ def test_every_room_is_checked():
     known |= {"vasp_standin", "study"}
     known |= {"__init__", "__main__", "errors", "spec", "spec_parts", "settings", "validation"}
     known |= {"spec_generative", "verification", "active_learning_spec", "dynamics_spec"}
-    known |= {"assessment_spec", "selection_spec"}
+    known |= {"assessment_spec", "selection_spec", "protocol_spec"}
     found = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert found <= known

@@ -70,3 +70,21 @@ def test_seeds_follow_from_the_state_point_alone():
 def test_every_pressure_has_every_temperature():
     spec = DynamicsSpec.build({"ensemble": "npt", "temperatures": [1, 2], "pressures": [0, 3]})
     assert spec.state_points == [(1, 0), (2, 0), (1, 3), (2, 3)]
+
+
+def test_density_and_mean_volume():
+    spec = DynamicsSpec.build({"structure": {**COPPER["structure"], "density": 9.0}})
+    assert spec.to_yaml().count("density: 9.0") == 1
+    assert spec.with_changes({"structure.reference": "mp-149"}).structure.density is None
+    mean = spec.with_changes({"structure.run": "abc", "structure.volume": "mean"})
+    assert mean.structure.volume == "mean"
+    assert mean.with_changes({"structure.run": "abcd"}).structure.volume == "mean"
+    # What is not given is not written: identifiers made of a specification stay.
+    assert "density" not in DynamicsSpec().to_yaml() and "volume:" not in DynamicsSpec().to_yaml()
+    for structure, words in (
+        ({"run": "abc", "density": 2.0}, "density 2 would change the volume that run 'abc'"),
+        ({"reference": "mp-149", "volume": "mean"}, "volume 'mean' is that of a run"),
+        ({"reference": "mp-149", "density": 0}, "structure.density: 0 — input should be greater"),
+    ):
+        with pytest.raises(SpecError, match=words):
+            DynamicsSpec.build({"structure": structure})

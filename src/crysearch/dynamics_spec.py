@@ -16,7 +16,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -56,6 +58,14 @@ class StartSpec(SpecPart):
     repetitions: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (1, 1, 1), description="Repetitions of the cell along its vectors."
     )
+    density: PositiveFloat | None = Field(
+        None, description="The cell is scaled to this, g/cm³, its shape kept; not with `run`."
+    )
+    volume: Literal["last", "mean"] = Field(
+        "last",
+        description="With `run`: `last` keeps the cell of its last frame, `mean` scales it to the "
+        "mean volume of all its frames.",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -78,7 +88,25 @@ class StartSpec(SpecPart):
                 f"repetitions {list(self.repetitions)} have no velocities in run {self.run!r} — "
                 "leave them out"
             )
+        if self.run is not None and self.density is not None:
+            raise ValueError(
+                f"density {self.density:g} would change the volume that run {self.run!r} ended "
+                "with — leave it out, or choose its mean volume (volume: mean)"
+            )
+        if self.run is None and self.volume != "last":
+            raise ValueError(
+                f"volume {self.volume!r} is that of a run — give run, or set density instead"
+            )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `density` and `volume` where not given: studies keep the ids they had."""
+        content: dict[str, Any] = write(self)
+        for name, default in (("density", None), ("volume", "last")):
+            if content.get(name) == default:
+                content.pop(name, None)
+        return content
 
 
 class DynamicsSpec(WholeSpec):
@@ -212,9 +240,17 @@ class DynamicsSpec(WholeSpec):
         Another source of the structure takes the place of the one before.
         """
         content = self.model_dump(mode="json", exclude_unset=True)
-        content.setdefault("structure", self.structure.model_dump(mode="json", exclude_unset=True))
-        sources = {name.removeprefix("structure.") for name in changes} & set(_SOURCES)
-        if sources:
-            kept = ("conventional",) if "run" in sources else ("conventional", "repetitions")
-            content["structure"] = {k: v for k, v in content["structure"].items() if k in kept}
-        return self.build(changed_content(content, changes))
+        return self.build(changed_content(with_source(content, self.structure, changes), changes))
+
+
+def with_source(
+    content: dict[str, Any], structure: StartSpec, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Content of a specification, its structure without the source that changes replace."""
+    content.setdefault("structure", structure.model_dump(mode="json", exclude_unset=True))
+    sources = {name.removeprefix("structure.") for name in changes} & set(_SOURCES)
+    if sources:
+        run = "run" in sources
+        kept = ("conventional", "volume") if run else ("conventional", "repetitions")
+        content["structure"] = {k: v for k, v in content["structure"].items() if k in kept}
+    return content

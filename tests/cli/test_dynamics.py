@@ -118,7 +118,9 @@ def test_a_specification_of_another_kind(crysearch: Command, tmp_path: Path) -> 
     (tmp_path / "search.py").write_text(
         "from crysearch.spec import SearchSpec\ndef build_spec():\n    return SearchSpec()\n"
     )
-    with pytest.raises(SpecError, match="where a DynamicsSpec is needed; try crysearch run"):
+    with pytest.raises(
+        SpecError, match="where a DynamicsSpec or ProtocolSpec is needed; try crysearch run"
+    ):
         crysearch("dynamics", "run", "search.py")
     with pytest.raises(SpecError, match="steps=41 must be a multiple"):
         crysearch("dynamics", "run", "spec.yaml", "--set", "steps=41")

@@ -22,7 +22,9 @@ from crysearch.records import (
     datasets,
     documents,
     dynamics,
+    observables,
     potentials,
+    protocols,
     schema,
     selection,
     study,
@@ -31,6 +33,7 @@ from crysearch.records import (
 from crysearch.records.kinds import KINDS
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
+TRAJECTORY = dict.fromkeys(KINDS["trajectories"].__annotations__) | {"_id": "t"}
 NEAREST = {"id": "r", "reference_id": "mp-149", "distance": 0.1}
 
 
@@ -219,6 +222,37 @@ def build(kind: str, structure: Structure, /, **changes: Any) -> dict[str, Any]:
             "potential_energy": -8.0,
             "total_energy": -7.0,
         },
+        "protocols": {
+            "name": "melt",
+            "spec": {},
+            "asked": {"stages": []},
+            "structure": structure,
+            "engine": "ase:emt",
+            "seed": 3,
+            "stages": [
+                {
+                    "name": "melting",
+                    "after": None,
+                    "ensemble": "nvt",
+                    "target_temperature": 900.0,
+                }
+            ],
+        },
+        "observables": {
+            "trajectory": TRAJECTORY,
+            "cutoff": 6,
+            "bins": 100,
+            "bond_cutoff": None,
+            "mean_density": {
+                "mean": np.float64(2.3),
+                "standard_deviation": 0.1,
+                "standard_error": None,
+            },
+            "pairs": [],
+            "diffusion": [],
+            "bonds": None,
+            "bonds_reason": "no cut-off",
+        },
         "selection_studies": {"study": "a", "name": "salt", "spec": {}},
         "selection_fits": {
             "study": "a",
@@ -288,6 +322,8 @@ BUILDERS: dict[str, Callable[..., dict[str, Any]]] = {
     "dynamics": dynamics.dynamics_document,
     "trajectories": dynamics.trajectory_document,
     "frames": dynamics.frame_document,
+    "protocols": protocols.protocol_document,
+    "observables": observables.observables_document,
     "assessments": assessments.assessment_document,
     "selection_studies": selection.selection_study_document,
     "selection_fits": selection.selection_fit_document,
@@ -370,6 +406,9 @@ def test_what_is_not_a_number_is_null(diamond: Structure) -> None:
         ("dynamics", {"status": "lost"}, "choose one of submitted, running"),
         ("trajectories", {"status": "lost"}, "choose one of finished, exploded, failed"),
         ("trajectories", {"averages": {"pressure": {"mean": 1}}}, "give mean, standard_deviation"),
+        ("protocols", {"status": "lost"}, "choose one of submitted, running, complete, incomplete"),
+        ("observables", {"mean_density": {"mean": 1}}, "give mean, standard_deviation"),
+        ("observables", {"pairs": [{"pair": "Si-Si"}]}, "give pair, r, g, error, peak"),
         ("potentials", {"origin": "sky"}, "choose one of active_learning, dataset, file"),
         ("potentials", {"datasets": [{"id": "d"}]}, "give id, name, configurations"),
         ("configurations", {"split": "exam"}, "choose one of train, validation, test"),

@@ -11,19 +11,25 @@ from typing import Annotated, Any
 import typer
 
 from crysearch.cli import common
-from crysearch.cli.run import command_line, duration, parse_change, read_spec_of, say
+from crysearch.cli.dynamics_analyse import analyse
+from crysearch.cli.protocols import average, print_protocol, print_protocols, stages_of
+from crysearch.cli.run import command_line, duration, parse_change, read_dynamics_spec, say
 from crysearch.cli.submit import outcome
-from crysearch.dynamics_spec import DynamicsSpec
-from crysearch.records import RecordStore, dynamics
+from crysearch.protocol_spec import ProtocolSpec
+from crysearch.records import RecordStore, dynamics, protocols
 
-app = typer.Typer(help="Molecular dynamics: run, list, show, export, label.", no_args_is_help=True)
+app = typer.Typer(
+    help="Molecular dynamics: run, list, show, analyse, export, label.", no_args_is_help=True
+)
+app.command()(analyse)
 
 IdArgument = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The beginning of the id of a run, or that of molecular dynamics or its name, "
-        "which means all its runs.",
+        help="The beginning of the id of a run; that of molecular dynamics or its name, which "
+        "means all its runs; that of a protocol or its name, which means its last stage; or "
+        "PROTOCOL/STAGE.",
     ),
 ]
 FormatOption = Annotated[common.Format, typer.Option(help="Form of the output.")]
@@ -36,6 +42,7 @@ _LIST = {
     "ensemble": "ensemble",
     "runs": "runs",
     "status": "status",
+    "protocol": "stage of",
     "created_at": "begun",
 }
 _RUNS = {
@@ -81,7 +88,8 @@ def run(
         Path,
         typer.Argument(
             metavar="SPEC",
-            help="Molecular dynamics in YAML, or a Python file that defines `build_spec`.",
+            help="Molecular dynamics or a protocol (with `stages`) in YAML, or a Python file that "
+            "defines `build_spec`.",
         ),
     ],
     changes: Annotated[
@@ -98,14 +106,22 @@ def run(
         bool, typer.Option("--submit", help="Put it on FireWorks' launch pad instead of running.")
     ] = False,
 ) -> None:
-    """Run molecular dynamics at each temperature and pressure; runs that are done stay."""
-    spec = read_spec_of(DynamicsSpec, file, changes or [])
+    """Run molecular dynamics at each temperature and pressure, or the stages of a protocol.
+
+    What is done is not repeated.
+    """
+    spec = read_dynamics_spec(file, changes or [])
     from crysearch.workflows import dynamics as workflow
 
+    staged = isinstance(spec, ProtocolSpec)
+    kind = "Protocol" if staged else "Molecular dynamics"
     if submit:
-        submission = workflow.submit_dynamics(spec)
+        if isinstance(spec, ProtocolSpec):
+            submission = workflow.submit_protocol(spec)
+        else:
+            submission = workflow.submit_dynamics(spec)
         identifier = submission.search or ""
-        typer.echo(f"Molecular dynamics {identifier[:10]} ({spec.name}) {outcome(submission)}")
+        typer.echo(f"{kind} {identifier[:10]} ({spec.name}) {outcome(submission)}")
         workers = (
             ""
             if submission.state == "complete"
@@ -114,35 +130,57 @@ def run(
         )
         typer.echo(f"\nNext:\n{workers}  crysearch dynamics show {identifier[:10]}")
         return
-    count = len(spec.state_points)
-    say(f"Molecular dynamics ({spec.name}): {count} run{'s' if count > 1 else ''}.")
+    part = "stage" if staged else "run"
+    count = len(spec.stages if isinstance(spec, ProtocolSpec) else spec.state_points)
+    say(f"{kind} ({spec.name}): {count} {part}{'s' if count > 1 else ''}.")
     started = time.monotonic()
     try:
-        done = workflow.run_dynamics(spec)
+        if isinstance(spec, ProtocolSpec):
+            identifier = workflow.run_protocol(spec)["protocol"]
+        else:
+            identifier = workflow.run_dynamics(spec)["dynamics"]
     except KeyboardInterrupt:
-        say("\nInterrupted. The same command goes on with the runs that are not done.")
+        say(f"\nInterrupted. The same command goes on with the {part}s that are not done.")
         raise typer.Exit(130) from None
     say(f"Finished in {duration(time.monotonic() - started)}.")
     with common.reading() as records:
-        found = dynamics.resolve_dynamics(records, done["dynamics"])
-        _print_dynamics(records, found, common.Format.table)
-    _next(found["_id"][:10])
+        if staged:
+            print_protocol(protocols.resolve_protocol(records, identifier), common.Format.table)
+        else:
+            found = dynamics.resolve_dynamics(records, identifier)
+            _print_dynamics(records, found, common.Format.table)
+    _next(identifier[:10], staged)
 
 
 @app.command("list")
-def list_(format: FormatOption = common.Format.table) -> None:
-    """Show all molecular dynamics, newest first."""
+def list_(
+    only_protocols: Annotated[
+        bool, typer.Option("--protocols", help="Only protocols, in any form of output.")
+    ] = False,
+    format: FormatOption = common.Format.table,
+) -> None:
+    """Show all molecular dynamics, newest first, and before them, in the table, protocols."""
     with common.reading() as records:
         found = dynamics.all_dynamics(records)
-    if not found and format is common.Format.table:
+        staged = protocols.all_protocols(records)
+    table = format is common.Format.table
+    if table and not found and not staged:
         typer.echo("No molecular dynamics yet.\n\nNext:\n  crysearch dynamics run SPEC")
         return
+    if only_protocols or (table and staged):
+        print_protocols(staged, format)
+        if only_protocols:
+            return
+        typer.echo()
+    stages = stages_of(staged)
     rows = [
         {name: one.get(name) for name in _LIST}
         | {"_id": one["_id"][:10], "runs": len(one["state_points"])}
+        | {"protocol": stages.get(one["_id"])}
         for one in found
     ]
-    common.print_rows(rows, format, columns=list(_LIST), headings=_LIST)
+    columns = [name for name in _LIST if name != "protocol" or staged]
+    common.print_rows(rows, format, columns=columns, headings=_LIST)
 
 
 @app.command()
@@ -161,10 +199,14 @@ def show(
     ] = None,
     format: FormatOption = common.Format.table,
 ) -> None:
-    """Show the runs with their averages and errors, or their frames."""
+    """Show the runs or the stages with their averages and errors, or frames."""
     with common.reading() as records:
         if frames or filters:
             _print_frames(records, identifier, filters or [], format)
+            return
+        protocol = protocols.meant_protocol(records, identifier)
+        if protocol is not None:
+            print_protocol(protocol, format)
             return
         runs = dynamics.resolve_trajectories(records, identifier)
         found = dynamics.resolve_dynamics(records, runs[0]["dynamics"])
@@ -248,7 +290,7 @@ def _print_dynamics(
     shown = [
         {name: row[name] for name in _RUNS}
         | {"trajectory": row["trajectory"][:10]}
-        | {name: _average(row[name], digits) for name, digits in _AVERAGES.items()}
+        | {name: average(row[name], digits) for name, digits in _AVERAGES.items()}
         | {"energy_drift": None if row["energy_drift"] is None else f"{row['energy_drift']:.1e}"}
         for row in rows
     ]
@@ -270,19 +312,16 @@ def _print_frames(
     common.print_rows(rows, format, columns=list(_FRAMES), headings=_FRAMES)
 
 
-def _average(found: Mapping[str, Any] | None, digits: int) -> str | None:
-    """A mean with its standard error."""
-    if found is None:
-        return None
-    error = found["standard_error"]
-    text = f"{found['mean']:.{digits}f}"
-    return text if error is None else f"{text} ± {error:.{digits}f}"
-
-
-def _next(identifier: str) -> None:
+def _next(identifier: str, staged: bool) -> None:
     command = command_line()
-    typer.echo(
-        f"\nNext:\n  {command} dynamics show {identifier} --frames\n"
+    more = (
+        f"  {command} dynamics analyse {identifier} --figure FILE.png\n"
+        f"  {command} dynamics export {identifier}/STAGE --to run.extxyz\n"
+        if staged
+        else f"  {command} dynamics analyse {identifier}\n"
         f"  {command} dynamics export RUN --to run.extxyz\n"
+    )
+    typer.echo(
+        f"\nNext:\n  {command} dynamics show {identifier}{'' if staged else ' --frames'}\n{more}"
         f"  {command} dynamics label {identifier} --engine ENGINE --to labelled.extxyz"
     )

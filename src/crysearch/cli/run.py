@@ -9,10 +9,11 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 import yaml
@@ -21,9 +22,10 @@ from crysearch.active_learning_spec import ActiveLearningSpec
 from crysearch.cli import common, results
 from crysearch.dynamics_spec import DynamicsSpec
 from crysearch.errors import SpecError
+from crysearch.protocol_spec import ProtocolSpec
 from crysearch.spec import SearchSpec
 
-Spec = TypeVar("Spec", SearchSpec, ActiveLearningSpec, DynamicsSpec)
+Spec = TypeVar("Spec", SearchSpec, ActiveLearningSpec, DynamicsSpec, ProtocolSpec)
 
 
 class Goal(StrEnum):
@@ -185,34 +187,57 @@ def read_spec_of(kind: type[Spec], file: Path, changes: list[str]) -> Spec:
     SpecError
         If the file or a change cannot be read or is invalid.
     """
+    return cast(Spec, _read((kind,), file, changes))
+
+
+def read_dynamics_spec(file: Path, changes: list[str]) -> DynamicsSpec | ProtocolSpec:
+    """Molecular dynamics, or a protocol of them, in a file; see :func:`read_spec_of`.
+
+    A YAML file with `stages` is a protocol.
+    """
+    if file.suffix == ".py":
+        both = (DynamicsSpec, ProtocolSpec)
+        return cast(DynamicsSpec | ProtocolSpec, _read(both, file, changes))
+    content = None
+    with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # said when it is read as a whole
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if isinstance(content, Mapping) and "stages" in content:
+        return read_spec_of(ProtocolSpec, file, changes)
+    return read_spec_of(DynamicsSpec, file, changes)
+
+
+def _read(kinds: tuple[type[Any], ...], file: Path, changes: list[str]) -> Any:
     values = dict(parse_change(change) for change in changes)
     if file.suffix != ".py":
-        spec = kind.from_yaml(file)
+        spec = kinds[0].from_yaml(file)
         return spec.with_changes(values) if values else spec
     build = _builder(file)
     parameters = inspect.signature(build).parameters
     arguments = {name: value for name, value in values.items() if name in parameters}
     rest = {name: value for name, value in values.items() if name not in parameters}
-    unknown = [name for name in rest if name.split(".")[0] not in kind.model_fields]
+    fields = {name: None for kind in kinds for name in kind.model_fields}
+    unknown = [name for name in rest if name.split(".")[0] not in fields]
     if unknown:
         raise SpecError(
             f"--set {unknown[0]}: neither a parameter of build_spec in {file} "
             f"({', '.join(parameters)}) nor a field of the specification "
-            f"({', '.join(kind.model_fields)})"
+            f"({', '.join(fields)})"
         )
     try:
         spec = build(**arguments)
     except (TypeError, ValueError) as error:
         raise SpecError(f"{file}: build_spec with {arguments}: {error}") from error
-    if not isinstance(spec, kind):
+    if not isinstance(spec, kinds):
         commands: dict[type[Any], str] = {
             ActiveLearningSpec: "crysearch learn",
             DynamicsSpec: "crysearch dynamics run",
+            ProtocolSpec: "crysearch dynamics run",
             SearchSpec: "crysearch run",
         }
         other = f"; try {commands[type(spec)]}" if type(spec) in commands else ""
+        wanted = " or ".join(kind.__name__ for kind in kinds)
         raise SpecError(
-            f"{file}: build_spec returned a {type(spec).__name__}, where a {kind.__name__} is "
+            f"{file}: build_spec returned a {type(spec).__name__}, where a {wanted} is "
             f"needed{other}"
         )
     return spec.with_changes(rest) if rest else spec

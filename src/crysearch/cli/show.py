@@ -65,7 +65,18 @@ def show(
 def _counted(value: Any) -> Any:
     """The value; of a long list of documents only how many there are."""
     many = isinstance(value, list) and len(value) > 3 and isinstance(value[0], dict)
-    return f"{len(value)} (all of them: --json)" if many else value
+    return f"{len(value)} (all of them: --json)" if many else _without_vectors(value)
+
+
+def _without_vectors(value: Any) -> Any:
+    """The value without the vectors in its parts, which nobody reads in a table."""
+    if isinstance(value, dict):
+        return {
+            name: _without_vectors(part)
+            for name, part in value.items()
+            if not isinstance(part, bytes)
+        }
+    return [_without_vectors(part) for part in value] if isinstance(value, list) else value
 
 
 def _print_clusters(cycle: dict[str, Any]) -> None:

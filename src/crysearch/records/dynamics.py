@@ -11,6 +11,7 @@ from typing import Any
 from pymatgen.core import Structure
 
 from crysearch.errors import RecordsError
+from crysearch.records import protocols
 from crysearch.records.documents import Facts, make_document, one_of, shape
 from crysearch.records.meant import checked_blob, only_document
 from crysearch.records.schema_dynamics import Average, DynamicsFlowStatus, TrajectoryStatus
@@ -263,7 +264,9 @@ def resolve_trajectories(store: RecordStore, which: str) -> list[dict[str, Any]]
     Parameters
     ----------
     which
-        The beginning of the ``_id`` of a run; or what `resolve_dynamics` takes, for all its runs.
+        The beginning of the ``_id`` of a run; what `resolve_protocol` takes, for the run of its
+        last stage, or that with a slash and the name of a stage; or what `resolve_dynamics` takes,
+        for all its runs.
 
     Raises
     ------
@@ -276,10 +279,44 @@ def resolve_trajectories(store: RecordStore, which: str) -> list[dict[str, Any]]
         found = store.find("trajectories", query, limit=2)
         if len(found) == 1:
             return found
+    meant = protocols.meant_protocol(store, which)
+    if meant is not None:
+        return [_run_of_stage(store, meant, meant["stages"][-1]["name"])]
+    protocol, _, stage = which.rpartition("/")
+    # A slash may also be in the name of molecular dynamics.
+    if protocol and store.find_one("dynamics", {"name": which}, ["_id"]) is None:
+        meant = protocols.meant_protocol(store, protocol, only=True)
+        if meant is not None:
+            return [_run_of_stage(store, meant, stage)]
     runs = trajectories_of(store, resolve_dynamics(store, which)["_id"])
     if not runs:
         raise RecordsError(f"Molecular dynamics {which!r} has no run yet.")
     return runs
+
+
+def _run_of_stage(store: RecordStore, protocol: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The run of a stage of a protocol.
+
+    Raises
+    ------
+    RecordsError
+        There is no such stage, or it has no run.
+    """
+    of = f"protocol {protocol['_id'][:10]} ({protocol['name']})"
+    stages = {row["name"]: row for row in protocol["stages"]}
+    if name not in stages:
+        raise RecordsError(
+            f"There is no stage {name!r} in {of}: choose one of {', '.join(stages)}."
+        )
+    row = stages[name]
+    run = None if row["trajectory"] is None else store.get("trajectories", row["trajectory"])
+    if run is None:
+        reason = f" ({row['failure_detail']})" if row["failure_detail"] else ""
+        raise RecordsError(
+            f"Stage {name!r} of {of} has no run; it is {row['status']!r}{reason}: choose another "
+            "stage, or run the protocol again."
+        )
+    return run
 
 
 def trajectory_bytes(store: RecordStore, document: Mapping[str, Any]) -> bytes:

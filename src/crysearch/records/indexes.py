@@ -87,6 +87,11 @@ INDEXES: dict[str, tuple[Keys, ...]] = {
         _index("dynamics", "temperature"),
         _index("chemical_formula_reduced", "potential_energy_per_atom"),
     ),
+    "protocols": ((("created_at", -1), ("_id", 1)), _index("name")),
+    "observables": (
+        _index("trajectory"),
+        _index("chemical_formula_reduced", "target_temperature"),
+    ),
     "selection_studies": ((("created_at", -1), ("_id", 1)),),
     "selection_fits": (_index("study", "model", "method", "size", "seed"),),
     "assessments": (_index("material", "engine"), (("created_at", -1), ("_id", 1))),

@@ -9,6 +9,8 @@ from crysearch.records.schema_datasets import ConfigurationDocument, DatasetDocu
 from crysearch.records.schema_dynamics import (
     DynamicsDocument,
     FrameDocument,
+    ObservablesDocument,
+    ProtocolDocument,
     TrajectoryDocument,
 )
 from crysearch.records.schema_potentials import PotentialDocument
@@ -38,5 +40,7 @@ KINDS: dict[str, type] = {
     "dynamics": DynamicsDocument,
     "trajectories": TrajectoryDocument,
     "frames": FrameDocument,
+    "protocols": ProtocolDocument,
+    "observables": ObservablesDocument,
     "assessments": AssessmentDocument,
 }

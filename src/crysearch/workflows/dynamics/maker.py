@@ -12,12 +12,12 @@ from jobflow import Flow, Job, Maker, job
 from crysearch.dynamics_spec import DynamicsSpec
 from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import RecordStore, dynamics
-from crysearch.relaxation import available_relaxers
 from crysearch.workflows.context import job_records
-from crysearch.workflows.dynamics.running import conclude, run_state_point
+from crysearch.workflows.dynamics.running import conclude, open_dynamics, run_state_point
 from crysearch.workflows.dynamics.starting import (
     Asked,
     make_propagator,
+    runs_a_program,
     settle,
     with_whole_ids,
 )
@@ -73,12 +73,12 @@ class DynamicsMaker(Maker):
         """
         with job_records() as records:
             asked = settle(with_whole_ids(records, spec))
-            _open(records, asked, "submitted")
+            open_dynamics(records, asked, "submitted")
         return self._flow(asked)
 
     def _flow(self, asked: Asked) -> Flow:
         spec, identifier = asked.spec, asked.identifier
-        run = propagate_mpi if _runs_a_program(spec.engine) else propagate
+        run = propagate_mpi if runs_a_program(spec.engine) else propagate
         steps: list[Job] = []
         for temperature, pressure in spec.state_points:
             at = f"{temperature:g} K" + (f", {pressure:g} GPa" if spec.ensemble == "npt" else "")
@@ -107,7 +107,7 @@ def run_dynamics(spec: DynamicsSpec) -> dict[str, Any]:
         asked = settle(with_whole_ids(records, spec))
         # Its options and data are looked at here, and not first in a job.
         make_propagator(asked.spec.engine, dict(asked.spec.options))
-        _open(records, asked, "running")
+        open_dynamics(records, asked, "running")
         identifier = asked.identifier
         try:
             run_flow(DynamicsMaker()._flow(asked))
@@ -145,24 +145,9 @@ def submit_dynamics(spec: DynamicsSpec, launchpad: LaunchPad | None = None) -> S
         metadata = {"dynamics": identifier, "state_points": _label(asked)}
         earlier = submitted_before(pad, metadata)
         if earlier is None:
-            _open(records, asked, "submitted")
+            open_dynamics(records, asked, "submitted")
     state, fw_ids = earlier or ("added", add_to(pad, DynamicsMaker()._flow(asked), metadata))
     return Submission(identifier, state, fw_ids)
-
-
-def _open(records: RecordStore, asked: Asked, status: str) -> None:
-    """Write the document, with the state points that were asked for before."""
-    records.ensure_indexes()
-    identifier = asked.identifier
-    known = records.get("dynamics", identifier)
-    points = {tuple(point) for point in known["state_points"]} if known is not None else set()
-    points |= {(float(t), float(p)) for t, p in asked.spec.state_points}
-    ordered = [list(point) for point in sorted(points)]
-    if known is None:
-        records.upsert("dynamics", [asked.document(ordered, status)])
-        return
-    changes = {"name": asked.spec.name, "status": status, "state_points": ordered}
-    records.update("dynamics", {identifier: changes})
 
 
 def _pending(records: RecordStore, asked: Asked) -> list[tuple[float, float]]:
@@ -180,11 +165,6 @@ def _pending(records: RecordStore, asked: Asked) -> list[tuple[float, float]]:
 
 def _label(asked: Asked) -> str:
     return "; ".join(f"{t:g} K {p:g} GPa" for t, p in asked.spec.state_points)
-
-
-def _runs_a_program(engine: str) -> bool:
-    name = engine.rpartition(":")[2]
-    return any(info.name == name and info.programs for info in available_relaxers())
 
 
 def _named(new: Job, asked: Asked, name: str) -> Job:

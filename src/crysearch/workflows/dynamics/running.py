@@ -14,9 +14,10 @@ from crysearch.dynamics.averages import drift_of, mean_of
 from crysearch.dynamics_spec import DynamicsSpec
 from crysearch.errors import DynamicsError
 from crysearch.records import RecordStore, dynamics
+from crysearch.records.schema_dynamics import DynamicsFlowStatus
 from crysearch.records.values import structure_from_document
 from crysearch.workflows.dynamics.files import read_trajectory
-from crysearch.workflows.dynamics.starting import make_propagator
+from crysearch.workflows.dynamics.starting import Asked, make_propagator
 from crysearch.workflows.progress import progress_bar
 
 Row = dict[str, Any]
@@ -45,6 +46,21 @@ def asked_for(records: RecordStore, identifier: str) -> tuple[DynamicsSpec, Stru
             "`crysearch doctor`)"
         )
     return DynamicsSpec.build(found["spec"]), structure_from_document(found)
+
+
+def open_dynamics(records: RecordStore, asked: Asked, status: DynamicsFlowStatus) -> None:
+    """Write the document of molecular dynamics, with the state points asked for before."""
+    records.ensure_indexes()
+    identifier = asked.identifier
+    known = records.get("dynamics", identifier)
+    points = {tuple(point) for point in known["state_points"]} if known is not None else set()
+    points |= {(float(t), float(p)) for t, p in asked.spec.state_points}
+    ordered = [list(point) for point in sorted(points)]
+    if known is None:
+        records.upsert("dynamics", [asked.document(ordered, status)])
+        return
+    changes = {"name": asked.spec.name, "status": status, "state_points": ordered}
+    records.update("dynamics", {identifier: changes})
 
 
 def run_state_point(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def start_structure(part: StartSpec) -> Structure:
         It is not known, cannot be read, or is disordered.
     """
     if part.reference is not None:
-        found = _reference(part.reference)
+        found = bundled_structure(part.reference)
     elif part.file is not None:
         found = _from_file(part.file)
     elif part.run is not None:
@@ -111,7 +112,10 @@ def start_structure(part: StartSpec) -> Structure:
                 f"structure.run: {part.run!r} — it has no frames ({document['failure_detail']}); "
                 "choose another run"
             )
-        return trajectory.frame(-1)
+        last = trajectory.frame(-1)
+        if part.volume == "mean":
+            last.scale_lattice(float(trajectory.volumes.mean()))
+        return last
     else:
         found = _crystal(part)
     if not found.is_ordered:
@@ -121,7 +125,49 @@ def start_structure(part: StartSpec) -> Structure:
     if part.reference is not None:
         # The sources give primitive cells and others.
         found = found.to_conventional() if part.conventional else found.get_primitive_structure()
-    return found * part.repetitions
+    found = found * part.repetitions
+    if part.density is not None:
+        found.scale_lattice(found.volume * float(found.density) / part.density)
+    return found
+
+
+def bundled_structure(
+    identifier: str, field: str = "structure.reference", otherwise: str = "structure.file"
+) -> Structure:
+    """A bundled known structure, as its source gives it.
+
+    Parameters
+    ----------
+    identifier
+        Such as ``mp-149``.
+    field, otherwise
+        What messages call the place of the identifier, and what they say to give instead.
+
+    Raises
+    ------
+    SpecError
+        It is not bundled.
+    """
+    from crysearch.references.snapshots import available_snapshots
+
+    for formula in available_snapshots():
+        try:
+            found = _snapshot(formula).get(identifier)
+        except ReferencesError as error:
+            raise SpecError(f"{field}: {error}") from error
+        if found is not None:
+            return found.copy()
+    raise SpecError(
+        f"{field}: {identifier!r} — not among the bundled structures of "
+        f"{', '.join(available_snapshots())}; give {otherwise}"
+    )
+
+
+@functools.cache
+def _snapshot(formula: str) -> dict[str, Structure]:
+    from crysearch.references.snapshots import load_snapshot
+
+    return {known.reference_id: known.structure for known in load_snapshot(formula)}
 
 
 def make_propagator(engine: str, options: dict[str, Any]) -> Propagator:
@@ -152,6 +198,12 @@ def with_whole_ids(records: RecordStore, spec: DynamicsSpec) -> DynamicsSpec:
     if spec.engine.rpartition(":")[2] != self_trained.ENGINE or not isinstance(which, str):
         return spec
     return spec.with_changes({"options.potential": self_trained.whole_id(records, which)})
+
+
+def runs_a_program(engine: str) -> bool:
+    """Whether the engine runs a program, as first-principles codes do."""
+    name = engine.rpartition(":")[2]
+    return any(info.name == name and info.programs for info in available_relaxers())
 
 
 def _whole_engine(engine: str) -> str:
@@ -204,23 +256,6 @@ def _engine_problems(spec: DynamicsSpec, symbols: list[str]) -> list[str]:
         for option, value in spec.options.items()
         if option not in known
     ]
-
-
-def _reference(identifier: str) -> Structure:
-    from crysearch.references.snapshots import available_snapshots, load_snapshot
-
-    for formula in available_snapshots():
-        try:
-            known = load_snapshot(formula)
-        except ReferencesError as error:
-            raise SpecError(f"structure.reference: {error}") from error
-        for reference in known:
-            if reference.reference_id == identifier:
-                return reference.structure
-    raise SpecError(
-        f"structure.reference: {identifier!r} — not among the bundled structures of "
-        f"{', '.join(available_snapshots())}; give structure.file"
-    )
 
 
 def _from_file(name: str) -> Structure:
