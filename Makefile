@@ -54,6 +54,7 @@ docs: setup  ## Write the generated pages under docs/
 	$(BIN)/crysearch spec --verification --format markdown > docs/verification-spec.md
 	$(BIN)/crysearch spec --active-learning --format markdown > docs/active-learning-spec.md
 	$(BIN)/crysearch spec --dynamics --format markdown > docs/dynamics-spec.md
+	$(BIN)/crysearch spec --protocol --format markdown > docs/protocol-spec.md
 
 benchmark: setup  ## Measure against named peers (minutes)
 	$(BIN)/python benchmarks/funnel.py
