@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
@@ -48,7 +49,7 @@ def run_search(spec: SearchSpec, until: Goal = "verdicts") -> dict[str, Any]:
     check_device(spec)
     with job_records() as records:
         open_search(records, spec)
-        run_recorded(records, spec, flow)
+        run_recorded(flow, lambda status: stages.finish_search(records, spec, status))
         summary = stages.finished_summary(records, spec, "verdicts")
         stages.finish_search(records, spec, "paused" if summary is None else "complete")
         return summary or {}
@@ -59,7 +60,7 @@ def run_within(spec: SearchSpec, flow: Flow, last: str) -> dict[str, Any]:
     check_device(spec)
     with job_records() as records:
         open_search(records, spec)
-        run_recorded(records, spec, flow)
+        run_recorded(flow, lambda status: stages.finish_search(records, spec, status))
         summary = stages.finished_summary(records, spec, last)
         assert summary is not None, "the flow ends with its last stage"
         return summary
@@ -72,18 +73,18 @@ def open_search(records: RecordStore, spec: SearchSpec) -> None:
     stages.open_search(records, spec)
 
 
-def run_recorded(records: RecordStore, spec: SearchSpec, flow: Flow) -> None:
-    """Run a flow here; an interrupt or a failure is written to the search before it goes on."""
+def run_recorded(flow: Flow, finish: Callable[[Literal["interrupted", "failed"]], object]) -> None:
+    """Run a flow here; ``finish`` writes an interrupt or a failure down before it goes on."""
     try:
         run_flow(flow)
     except KeyboardInterrupt:
-        stages.finish_search(records, spec, "interrupted")
+        finish("interrupted")
         raise
     except DatabaseAbsent:
         raise
     except Exception:
-        with suppress(RecordsError):  # the stage has said why
-            stages.finish_search(records, spec, "failed")
+        with suppress(RecordsError):  # what went wrong first matters more
+            finish("failed")
         raise
 
 

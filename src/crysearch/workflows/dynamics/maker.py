@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,6 @@ from fireworks import LaunchPad
 from jobflow import Flow, Job, Maker, job
 
 from crysearch.dynamics_spec import DynamicsSpec
-from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.records import RecordStore, dynamics
 from crysearch.workflows.context import job_records
 from crysearch.workflows.dynamics.running import conclude, open_dynamics, run_state_point
@@ -23,7 +21,7 @@ from crysearch.workflows.dynamics.starting import (
 )
 from crysearch.workflows.jobs import BATCHED, CPU, MPI, config
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
-from crysearch.workflows.local import run_flow
+from crysearch.workflows.local import run_recorded
 from crysearch.workflows.submission import Submission, add_to, submitted_before
 
 Content = dict[str, Any]
@@ -109,17 +107,10 @@ def run_dynamics(spec: DynamicsSpec) -> dict[str, Any]:
         make_propagator(asked.spec.engine, dict(asked.spec.options))
         open_dynamics(records, asked, "running")
         identifier = asked.identifier
-        try:
-            run_flow(DynamicsMaker()._flow(asked))
-        except KeyboardInterrupt:
-            records.update("dynamics", {identifier: {"status": "interrupted"}})
-            raise
-        except DatabaseAbsent:
-            raise
-        except Exception:
-            with suppress(RecordsError):  # what went wrong first matters more
-                records.update("dynamics", {identifier: {"status": "failed"}})
-            raise
+        run_recorded(
+            DynamicsMaker()._flow(asked),
+            lambda status: records.update("dynamics", {identifier: {"status": status}}),
+        )
         return conclude(records, identifier)
 
 

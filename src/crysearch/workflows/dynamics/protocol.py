@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from fireworks import LaunchPad
 from jobflow import Flow, Job, Maker, job
 
-from crysearch.errors import DatabaseAbsent, RecordsError
 from crysearch.protocol_spec import ProtocolSpec
 from crysearch.workflows.context import job_records
 from crysearch.workflows.dynamics.stages import (
@@ -23,7 +21,7 @@ from crysearch.workflows.dynamics.stages import (
 from crysearch.workflows.dynamics.starting import make_propagator, runs_a_program
 from crysearch.workflows.jobs import BATCHED, CPU, MPI, config
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
-from crysearch.workflows.local import run_flow
+from crysearch.workflows.local import run_recorded
 from crysearch.workflows.submission import Submission, add_to, submitted_before
 
 Content = dict[str, Any]
@@ -111,17 +109,10 @@ def run_protocol(spec: ProtocolSpec) -> dict[str, Any]:
         make_propagator(asked.spec.engine, dict(asked.spec.options))
         open_protocol(records, asked, "running")
         identifier = asked.identifier
-        try:
-            run_flow(ProtocolMaker()._flow(asked))
-        except KeyboardInterrupt:
-            records.update("protocols", {identifier: {"status": "interrupted"}})
-            raise
-        except DatabaseAbsent:
-            raise
-        except Exception:
-            with suppress(RecordsError):  # what went wrong first matters more
-                records.update("protocols", {identifier: {"status": "failed"}})
-            raise
+        run_recorded(
+            ProtocolMaker()._flow(asked),
+            lambda status: records.update("protocols", {identifier: {"status": status}}),
+        )
         return conclude_protocol(records, identifier)
 
 

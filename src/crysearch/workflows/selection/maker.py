@@ -18,7 +18,7 @@ from crysearch.workflows.context import job_records
 from crysearch.workflows.dynamics import DynamicsMaker
 from crysearch.workflows.jobs import BATCHED, CPU, config
 from crysearch.workflows.launchpad import launchpad as configured_launchpad
-from crysearch.workflows.local import run_flow
+from crysearch.workflows.local import run_recorded
 from crysearch.workflows.selection import conclude as conclusion
 from crysearch.workflows.selection import fitting, frames, melt
 from crysearch.workflows.submission import Submission, add_to, submitted_before
@@ -151,11 +151,10 @@ def run_selection_study(spec: SelectionStudySpec) -> dict[str, Any]:
     identifier = selection_study_id(spec.identifier)
     with job_records() as records:
         _open(records, spec, "running")
-        try:
-            run_flow(flow)
-        except KeyboardInterrupt:
-            records.update("selection_studies", {identifier: {"status": "interrupted"}})
-            raise
+        run_recorded(
+            flow,
+            lambda status: records.update("selection_studies", {identifier: {"status": status}}),
+        )
         return conclusion.conclude(records, spec)
 
 
