@@ -163,10 +163,12 @@ def calculate_elasticity(
         settings,
         "elastic tensor",
     )
-    rest = Stress(evaluations[0].stress)
+    # Single precision leaves stresses that are symmetric to a few digits only.
+    symmetric = [Stress((one.stress + one.stress.T) / 2) for one in evaluations]
+    rest = symmetric[0]
     stresses = [
-        Stress(evaluation.stress).piola_kirchoff_2(Deformation(deformation))
-        for evaluation, deformation in zip(evaluations[1:], deformations, strict=True)
+        stress.piola_kirchoff_2(Deformation(deformation))
+        for stress, deformation in zip(symmetric[1:], deformations, strict=True)
     ]
     greens = [Strain.from_deformation(deformation) for deformation in deformations]
     raw = ElasticTensor.from_independent_strains(greens, stresses, eq_stress=rest, tol=0.0)
