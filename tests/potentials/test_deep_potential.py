@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.neighborlist import neighbor_list
 
 from crysearch.errors import TrainingError
 from crysearch.potentials import (
@@ -30,7 +32,7 @@ from crysearch.potentials.conformance_physics import (
 from crysearch.potentials.data import energy_scaling
 from crysearch.potentials.deepmd_neighbours import find_neighbours
 from crysearch.potentials.deepmd_training import energies_above, labelled
-from crysearch.potentials.deepmd_worker import encode, prefactors
+from crysearch.potentials.deepmd_worker import _SLOTS, crystals, encode, pieces, prefactors
 
 from . import deepmd_kit
 
@@ -142,6 +144,52 @@ def test_crystals_with_more_neighbours_than_there_is_room_for_are_failures(train
     assert isinstance(failure, Failure) and failure.reason == "too_dense"
     assert "neighbours of" in failure.detail and "room for" in failure.detail
     assert first.energy == last.energy
+
+
+def test_crystals_too_large_for_one_go_are_done_in_parts(trained, compound):
+    potential, _ = trained
+    small = compound[0]
+    count = np.array([9, 9, 9])
+    shifts = np.array(list(np.ndindex(*count))) @ small.cell
+    large = Configuration(
+        np.tile(small.numbers, len(shifts)),
+        small.cell * count[:, None],
+        (small.positions + shifts[:, None]).reshape(-1, 3),
+    )
+    one, many = potential.predict([small, large])
+    atoms = Atoms(large.numbers, cell=large.cell, positions=large.positions, pbc=True)
+    assert len(neighbor_list("i", atoms, SMALL["cutoff"])) > 2 * _SLOTS
+    assert many.energy == pytest.approx(len(shifts) * one.energy, abs=1e-8)
+    np.testing.assert_allclose(many.forces, np.tile(one.forces, (len(shifts), 1)), atol=1e-10)
+    np.testing.assert_allclose(many.stress, one.stress, atol=1e-12)
+    np.testing.assert_allclose(many.descriptor, len(shifts) * one.descriptor, rtol=1e-10)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_parts_hold_every_pair_once(count):
+    rng = np.random.default_rng(count)
+    first = np.sort(rng.integers(0, 9, 30))
+    arrays = {
+        "starts": np.array([0, 9]), "pair_starts": np.array([0, 30]),
+        "species": rng.integers(0, 2, 9), "positions": rng.random((9, 3)),
+        "first": first, "second": rng.integers(0, 9, 30), "vectors": rng.random((30, 3)),
+    }  # fmt: skip
+    [whole] = crystals(arrays)
+    parts = pieces(whole, slots=count * whole.pairs.shape[1])
+    assert [len(part.species) for part in parts] == [count] * (9 // count) + [9 % count] * bool(
+        9 % count
+    )
+    found = [
+        (part.first + atom, part.others[pair], part.ghosts[pair], *part.vectors[pair])
+        for part in parts
+        for atom, row in enumerate(part.pairs)
+        for pair in row[row >= 0]
+    ]
+    species, second = arrays["species"], arrays["second"]
+    assert found == [
+        (a, b, species[b], *vector)
+        for a, b, vector in zip(first, second, arrays["vectors"], strict=True)
+    ]
 
 
 def test_a_process_that_is_killed_is_said_and_replaced(trained, compound):

@@ -26,7 +26,7 @@ Arrays = dict[str, Any]
 #: In the order of the lines of ``curves``.
 CURVES = ("train_loss", "validation_loss", "validation_energy_error", "validation_force_error")
 # Neighbour slots (atoms times neighbours) that are evaluated at once.
-_SLOTS = 30_000
+_SLOTS = 10_000
 
 
 def encode(arrays: Arrays) -> str:
@@ -58,14 +58,17 @@ def prepare_deepmd() -> None:
 
 
 class Crystal(NamedTuple):
-    """One crystal of n atoms and m directed pairs."""
+    """One crystal, or the n atoms from ``first`` on of one with ``total``, and their m pairs."""
 
     species: Any  # (n,)
     positions: Any  # (n, 3)
     #: Neighbours of each atom, padded with -1 (n, most): numbers of pairs.
     pairs: Any
-    others: Any  # (m,): the neighbour of each pair
+    others: Any  # (m,): the neighbour of each pair, in the whole crystal
+    ghosts: Any  # (m,): its species
     vectors: Any  # (m, 3): from an atom to its neighbour
+    first: int
+    total: int
 
 
 def crystals(arrays: Arrays) -> list[Crystal]:
@@ -84,13 +87,44 @@ def crystals(arrays: Arrays) -> list[Crystal]:
         ranks = np.arange(len(first)) - (np.cumsum(counts) - counts)[first]
         pairs = np.full((len(counts), max(1, int(counts.max()))), -1)
         pairs[first, ranks] = np.arange(len(first))
+        species, others = arrays["species"][atoms], arrays["second"][part] - atoms.start
         found.append(
             Crystal(
-                arrays["species"][atoms],
+                species,
                 arrays["positions"][atoms],
                 pairs,
-                arrays["second"][part] - atoms.start,
+                others,
+                species[others],
                 arrays["vectors"][part],
+                0,
+                len(species),
+            )
+        )
+    return found
+
+
+def pieces(crystal: Crystal, slots: int = _SLOTS) -> list[Crystal]:
+    """Cut a crystal so that the memory is bounded: an atom's energy needs only its neighbours."""
+    count = max(1, slots // crystal.pairs.shape[1])
+    if count >= crystal.total:
+        return [crystal]
+    ends = np.cumsum((crystal.pairs >= 0).sum(axis=1))
+    found = []
+    for start in range(0, crystal.total, count):
+        rows = slice(start, start + count)
+        begin = ends[start - 1] if start else 0
+        pairs = crystal.pairs[rows]
+        part = slice(begin, begin + int((pairs >= 0).sum()))
+        found.append(
+            Crystal(
+                crystal.species[rows],
+                crystal.positions[rows],
+                np.where(pairs >= 0, pairs - begin, -1),
+                crystal.others[part],
+                crystal.ghosts[part],
+                crystal.vectors[part],
+                start,
+                crystal.total,
             )
         )
     return found
@@ -118,12 +152,13 @@ class Batch:
             coordinates[row, :n] = crystal.positions
             coordinates[row, atoms : atoms + m] = crystal.positions[owners] + crystal.vectors
             species[row, :n] = crystal.species
-            species[row, atoms : atoms + m] = crystal.species[crystal.others]
-            mapping[row, :n] = np.arange(n)
+            species[row, atoms : atoms + m] = crystal.ghosts
+            mapping[row, :n] = crystal.first + np.arange(n)
             mapping[row, atoms : atoms + m] = crystal.others
             known = crystal.pairs >= 0
             neighbours[row, :n, : known.shape[1]] = np.where(known, crystal.pairs + atoms, -1)
         self.atoms = atoms
+        self.total = max(crystal.total for crystal in given)
         self.coordinates = torch.from_numpy(coordinates)
         self.species = torch.from_numpy(species)
         self.mapping = torch.from_numpy(mapping)
@@ -131,13 +166,16 @@ class Batch:
         self.counts = torch.tensor([float(len(crystal.species)) for crystal in given]).double()
 
     def evaluate(self, model: Any) -> tuple[Any, Any, Any, Any]:
-        """Energies (S,), forces (S, n, 3), virials (S, 3, 3) and energies of atoms (S, n)."""
+        """Energies (S,), forces (S, N, 3), virials (S, 3, 3) and energies of atoms (S, n).
+
+        Of a part of a crystal, what its n atoms contribute to the forces on all N.
+        """
         import torch
 
         found = model.forward_lower(
             self.coordinates, self.species, self.neighbours, mapping=self.mapping
         )
-        forces = torch.zeros((len(self.counts), self.atoms, 3), dtype=torch.float64)
+        forces = torch.zeros((len(self.counts), self.total, 3), dtype=torch.float64)
         places = self.mapping[:, :, None].expand(-1, -1, 3)
         forces = forces.scatter_add(1, places, found["extended_force"])
         energies = found["energy"].reshape(-1)
@@ -512,22 +550,28 @@ class Worker:
         collected: dict[str, list[Any]] = {key: [] for key in ("atomic", "forces", "virials")}
         features = []
         for part in runs(given):
-            batch = Batch(given[part])
-            counts = batch.counts.numpy().astype(int)
-            real = np.arange(batch.atoms) < counts[:, None]
-            outputs: list[list[Any]] = [[], [], []]
-            for model in self._models:
-                _, forces, virials, atomic = batch.evaluate(model)
-                for values, array in zip(outputs, (atomic, forces, virials), strict=True):
-                    values.append(array.detach().numpy())
-            collected["atomic"].append(np.array(outputs[0])[:, real])
-            collected["forces"].append(np.array(outputs[1])[:, real])
-            collected["virials"].append(np.array(outputs[2]))
-            features.append(
-                np.concatenate([batch.features(m).numpy() for m in self._models], axis=1)
-            )
+            group = given[part]
+            batches = [group] if len(group) > 1 else [[piece] for piece in pieces(group[0])]
+            outputs = [self._outputs(Batch(batch)) for batch in batches]
+            atomic = np.concatenate([one[0] for one in outputs], axis=2)
+            forces, virials, sums = (sum(one[k] for one in outputs) for k in (1, 2, 3))
+            real = np.arange(atomic.shape[2]) < np.array([one.total for one in group])[:, None]
+            collected["atomic"].append(atomic[:, real])
+            collected["forces"].append(forces[:, real])
+            collected["virials"].append(virials)
+            features.append(sums)
         found = {key: np.concatenate(values, axis=1) for key, values in collected.items()}
         return {"data": encode({**found, "features": np.concatenate(features)})}
+
+    def _outputs(self, batch: Batch) -> tuple[Any, Any, Any, Any]:
+        """Energies of atoms (K, S, n), forces (K, S, N, 3), virials (K, S, 3, 3), features."""
+        found = []
+        for model in self._models:
+            _, forces, virials, atomic = batch.evaluate(model)
+            found.append([array.detach().numpy() for array in (atomic, forces, virials)])
+        features = np.concatenate([batch.features(m).numpy() for m in self._models], axis=1)
+        atomic, forces, virials = (np.array(one) for one in zip(*found, strict=True))
+        return atomic, forces, virials, features
 
     def freeze(self, request: dict[str, Any]) -> dict[str, Any]:
         """Write the members as DeePMD-kit's own files; see `DeepPotential.export`."""
