@@ -202,6 +202,13 @@ def test_a_structure_without_symmetry_gives_a_reason(structure, reason):
     assert symmetry.crystal_system is None
 
 
+@pytest.mark.parametrize("old", [True, False])
+def test_the_reason_does_not_depend_on_what_else_uses_spglib(old, monkeypatch):
+    monkeypatch.setattr("spglib.error.OLD_ERROR_HANDLING", old)
+    structure = Structure(Lattice.cubic(5), ["Si", "Si"], [[0, 0, 0], [0, 0, 0]])
+    assert "closer than that" in analyse_symmetry(structure).failure
+
+
 def test_bad_input():
     structure = Structure(Lattice.cubic(5), ["Si"], [[0, 0, 0]])
     with pytest.raises(AnalysisError, match="tolerance=0"):

@@ -204,8 +204,9 @@ def analyse_symmetry(
             dataset = spglib.get_symmetry_dataset(
                 cell, tolerance, angle_tolerance, _standard_hall_number(dataset.number)
             )
-    except spglib.SpglibError as error:
-        return Symmetry(tolerance, failure=f"spglib finds no space group: {error}")
+    except spglib.SpglibError:
+        # Instead of None once phonopy has worked in this process; the reason is the same.
+        dataset = None
     if dataset is None:
         return Symmetry(
             tolerance,
