@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import os
 import resource
 import sys
 import time
@@ -59,9 +58,7 @@ def release_memory() -> None:
 
 def free_memory() -> float:
     """Memory that the machine has free, GB; without what file caches hold."""
-    known = "SC_AVPHYS_PAGES" in os.sysconf_names
-    pages = os.sysconf("SC_AVPHYS_PAGES" if known else "SC_PHYS_PAGES")
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e9
+    return float(psutil.virtual_memory().free) / 1e9
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pymatgen.core import Structure
 from crysearch.errors import RecordsError
 from crysearch.records import protocols
 from crysearch.records.documents import Facts, make_document, one_of, shape
-from crysearch.records.meant import checked_blob, only_document
+from crysearch.records.meant import by_id_or_name, checked_blob, only_document
 from crysearch.records.schema_dynamics import Average, DynamicsFlowStatus, TrajectoryStatus
 from crysearch.records.store import RecordStore
 from crysearch.records.values import deterministic_id, structure_dictionary, structure_document
@@ -227,12 +227,10 @@ def resolve_dynamics(store: RecordStore, which: str) -> dict[str, Any]:
             f"There is no molecular dynamics in {store.description}: run one with `crysearch "
             "dynamics run SPEC`."
         )
-    meant = [one for one in known if which and one["_id"].startswith(which)]
-    meant = meant or [one for one in known if one["name"] == which]
     return only_document(
         store,
         "dynamics",
-        meant,
+        by_id_or_name(known, which),
         known,
         several="Several have",
         none="No molecular dynamics has",

@@ -12,6 +12,12 @@ from crysearch.records.store import RecordStore
 _MOST = 10
 
 
+def by_id_or_name(known: Sequence[dict[str, Any]], which: str) -> list[dict[str, Any]]:
+    """Those whose ``_id`` begins so, or else those of this name."""
+    by_id = [one for one in known if which and one["_id"].startswith(which)]
+    return by_id or [one for one in known if one["name"] == which]
+
+
 def only_document(
     store: RecordStore,
     collection: str,

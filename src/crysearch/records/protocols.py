@@ -10,7 +10,7 @@ from pymatgen.core import Structure
 
 from crysearch.errors import RecordsError
 from crysearch.records.documents import Facts, make_document, one_of, shape
-from crysearch.records.meant import only_document
+from crysearch.records.meant import by_id_or_name, only_document
 from crysearch.records.schema_dynamics import ProtocolStatus, Stage, StageStatus
 from crysearch.records.store import RecordStore
 from crysearch.records.values import deterministic_id, structure_dictionary, structure_document
@@ -120,7 +120,7 @@ def resolve_protocol(store: RecordStore, which: str) -> dict[str, Any]:
             f"There is no protocol of molecular dynamics in {store.description}: run one with "
             "`crysearch dynamics run SPEC`."
         )
-    return _only(store, which, _meant(known, which), known)
+    return _only(store, which, by_id_or_name(known, which), known)
 
 
 def meant_protocol(store: RecordStore, which: str, *, only: bool = False) -> dict[str, Any] | None:
@@ -139,7 +139,7 @@ def meant_protocol(store: RecordStore, which: str, *, only: bool = False) -> dic
         Several protocols are meant, or a protocol and molecular dynamics of the same name.
     """
     known = all_protocols(store)
-    meant = _meant(known, which)
+    meant = by_id_or_name(known, which)
     if not meant:
         return None
     found = _only(store, which, meant, known)
@@ -150,11 +150,6 @@ def meant_protocol(store: RecordStore, which: str, *, only: bool = False) -> dic
             f"name {which!r}: give the id of one of them."
         )
     return found
-
-
-def _meant(known: Sequence[dict[str, Any]], which: str) -> list[dict[str, Any]]:
-    by_id = [one for one in known if which and one["_id"].startswith(which)]
-    return by_id or [one for one in known if one["name"] == which]
 
 
 def _only(
